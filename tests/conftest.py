@@ -1,0 +1,34 @@
+"""Fixtures for the whole suite. No network, no GPU, an environment of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("VISEARCH_SHARED", ROOT.parent / "shared"))
+
+
+@pytest.fixture(autouse=True)
+def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of the person who runs the suite reaches a test, and no test writes to their home."""
+    for name in list(os.environ):
+        if name.startswith("VISEARCH_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real pictures and models; it is not part of the project."""
+    if not (SHARED / "DATA.md").exists():
+        pytest.skip("needs ../shared (real pictures with ground truth), or VISEARCH_SHARED naming it")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def baseline(shared: Path) -> Path:
+    """The ImageNet baseline model: 1,024 bits, follows the model contract."""
+    return shared / "models" / "imagenet_baseline.onnx"
