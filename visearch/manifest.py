@@ -1,0 +1,109 @@
+"""Manifests: CSV, JSONL or Parquet files with a `path` column and any metadata beside it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from visearch.errors import UsageError
+
+SUFFIXES = frozenset({".csv", ".jsonl", ".parquet"})
+PARQUET_BATCH_ROWS = 4096
+
+# Plain numbers only: "007" and "1e5" stay text, because class names and article numbers look like that.
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row. `number` counts from 1 without the header; `path` is None where the row names no file."""
+
+    number: int
+    path: Path | None
+    metadata: dict[str, object]
+    problem: str = ""
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether the file's suffix says that it is a manifest."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def read_manifest(path: Path) -> Iterator[Row]:
+    """Yield the rows of a manifest in order, a few at a time. Relative paths are relative to the manifest's folder.
+
+    Metadata values are str, int, float, bool or lists of these; empty and null values are left out. A broken line of
+    a JSONL file is a row with a `problem`, and does not stop the others.
+
+    Raises:
+        UsageError: the file cannot be read, has no `path` column, or is not of the format its suffix says.
+    """
+    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
+    try:
+        for number, values in enumerate(readers[path.suffix.lower()](path), 1):
+            if isinstance(values, str):
+                yield Row(number, None, {}, values)
+                continue
+            name = values.get("path")
+            metadata = {key: value for key, value in values.items() if key != "path" and _kept(value)}
+            if isinstance(name, str) and name and "\0" not in name:
+                yield Row(number, path.parent / name, metadata)
+            else:
+                yield Row(number, None, metadata, "no `path` in this row")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _kept(value: object) -> bool:
+    return value is not None and value != "" and not (isinstance(value, float) and not math.isfinite(value))
+
+
+def _read_csv(path: Path) -> Iterator[Mapping[str, object]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        try:
+            if "path" not in (rows.fieldnames or ()):
+                raise UsageError(f"{path}: the header has no `path` column")
+            for row in rows:
+                yield {key: _number_or_text(value) for key, value in row.items() if key and value is not None}
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise UsageError(f"{path}: not a CSV file in UTF-8 (line {rows.line_num}: {error})") from None
+
+
+def _number_or_text(text: str) -> int | float | str:
+    found = _NUMBER.fullmatch(text)
+    if not found:
+        return text
+    return float(text) if found[2] else int(text)
+
+
+def _read_jsonl(path: Path) -> Iterator[Mapping[str, object] | str]:
+    with path.open("rb") as file:
+        for line in file:
+            if not line.strip():
+                continue
+            try:
+                values = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                yield f"not JSON ({error})"
+                continue
+            yield values if isinstance(values, dict) else "not a JSON object"
+
+
+def _read_parquet(path: Path) -> Iterator[Mapping[str, object]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            if "path" not in file.schema_arrow.names:
+                raise UsageError(f"{path}: has no `path` column")
+            for batch in file.iter_batches(PARQUET_BATCH_ROWS):
+                yield from batch.to_pylist()
+    except pa.ArrowException as error:
+        raise UsageError(f"{path}: not a Parquet file ({error})") from None
