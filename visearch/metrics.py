@@ -2,8 +2,8 @@
 
 Names lie between libraries; these definitions are the project's own. Everywhere `relevant` is bool
 [queries, depth]: whether the item at each place of a query's ranking, best first, is relevant, False past the
-end of a short corpus. `totals` is int [queries]: how many items of the corpus are relevant at all, found or not,
-at least 1. Every measure is float64 [queries] in 0..1; the figure that a report gives is its mean.
+end of a short corpus. `totals` is int [queries]: how many items of the corpus are relevant at all, found or
+not, at least 1. Every measure is float64 [queries] in 0..1; the figure that a report gives is its mean.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def average_precision_at_k(relevant: Bool, k: int) -> F64:
 
 def recall_at_k(relevant: Bool, k: int) -> F64:
     """1 where any of the first k is relevant, else 0: metric learning's hit rate."""
-    values: F64 = relevant[:, :k].any(axis=1).astype(np.float64)
+    values: F64 = (relevant[:, :k].sum(axis=1) > 0).astype(np.float64)
     return values
 
 
