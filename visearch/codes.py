@@ -36,7 +36,8 @@ def unpack(codes: U8) -> U8:
 
 def hamming(left: U8, right: U8) -> I32:
     """Hamming distances in bits between codes of broadcastable shapes [..., D/8]."""
-    return np.bitwise_count(left ^ right).sum(axis=-1, dtype=np.int32)
+    distances: I32 = np.bitwise_count(left ^ right).sum(axis=-1, dtype=np.int32)
+    return distances
 
 
 def quantize(embeddings: F32) -> tuple[I8, F16]:
@@ -75,4 +76,5 @@ def cosine(query: F32, vectors: I8) -> F32:
     values = vectors.astype(np.float32)
     norms = np.sqrt(np.einsum("ij,ij->i", values, values)) * np.float32(np.linalg.norm(query))
     dots = values @ query
-    return np.clip(np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0), -1, 1)
+    cosines: F32 = np.clip(np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0), -1, 1)
+    return cosines

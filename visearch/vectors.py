@@ -1,0 +1,91 @@
+"""The int8 copies of a generation in one mapped file, so that re-ranking a window is one gather.
+
+Derived from the store: row i of `vectors.i8` is the stored row (uint8 [D + 2]) of code id i. The file only ever grows,
+by whoever builds the index; `vectors.json` says how many of its rows are known to be on disk. Rows beyond them
+(codes added since) are read from the store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from visearch.codes import I64, U8
+from visearch.errors import IndexFileError
+from visearch.files import fsync_folder, write_durably
+from visearch.store import Generation, Reader
+
+DATA = "vectors.i8"
+COUNT = "vectors.json"
+
+
+def extend(folder: Path, generation: Generation, reader: Reader) -> None:
+    """Append what the store has beyond the file; start anew where the file is not what its count says."""
+    width = generation.bits + 2
+    try:
+        rows = _trusted_rows(folder, generation)
+    except IndexFileError:
+        rows = 0
+    with (folder / DATA).open("r+b" if rows else "wb") as file:
+        file.truncate(rows * width)
+        file.seek(rows * width)
+        for block in _until(reader.vector_rows(generation, rows), generation.next_code - rows):
+            file.write(block.tobytes())
+        file.flush()
+        os.fsync(file.fileno())
+    fsync_folder(folder)
+    write_durably(folder / COUNT, json.dumps({"rows": generation.next_code, "bits": generation.bits}).encode())
+
+
+def _until(blocks: Iterator[U8], rows: int) -> Iterator[U8]:
+    for block in blocks:
+        yield block[:rows]
+        rows -= len(block)
+
+
+def _trusted_rows(folder: Path, generation: Generation) -> int:
+    try:
+        values = json.loads((folder / COUNT).read_bytes())
+        rows, bits, size = int(values["rows"]), int(values["bits"]), (folder / DATA).stat().st_size
+    except (OSError, ValueError, KeyError, TypeError):
+        raise IndexFileError(f"{folder / COUNT}: missing or unreadable") from None
+    if bits != generation.bits or rows > generation.next_code or size < rows * (bits + 2):
+        raise IndexFileError(f"{folder / DATA}: not the {rows} rows of {bits} bits that {COUNT} names")
+    return rows
+
+
+class VectorFile:
+    """The mapped file, opened for reading. `rows` of it are usable."""
+
+    def __init__(self, folder: Path, generation: Generation) -> None:
+        """Map the file; raises IndexFileError where it is missing or too short."""
+        self.generation = generation
+        self.rows = _trusted_rows(folder, generation)
+        width = generation.bits + 2
+        self._map: U8 = (
+            np.memmap(folder / DATA, np.uint8, "r", shape=(self.rows, width))
+            if self.rows
+            else np.empty((0, width), np.uint8)
+        )
+
+    @classmethod
+    def empty(cls, generation: Generation) -> VectorFile:
+        """No file: every row comes from the store."""
+        self = cls.__new__(cls)
+        self.generation, self.rows = generation, 0
+        self._map = np.empty((0, generation.bits + 2), np.uint8)
+        return self
+
+    def gather(self, code_ids: I64, reader: Reader) -> U8:
+        """Rows uint8 [n, D + 2] of these code ids, from the map where it reaches, else from the store."""
+        mapped = code_ids < self.rows
+        if mapped.all():
+            return self._map[code_ids]
+        out = np.empty((len(code_ids), self._map.shape[1]), np.uint8)
+        out[mapped] = self._map[code_ids[mapped]]
+        out[~mapped] = reader.vectors_at(self.generation, code_ids[~mapped])
+        return out
