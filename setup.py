@@ -1,12 +1,50 @@
 """Packaging of visearch: metadata lives here, tool settings in pyproject.toml."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 setup(
     name="visearch",
     version="0.1.0",
-    packages=find_packages(include=["visearch*", "indexer*", "web*", "training*"]),
+    description="A visual search engine: index pictures, search them with a picture, a crop or a photo",
+    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE", "NOTICE"],
+    classifiers=[
+        "Environment :: Console",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Topic :: Multimedia :: Graphics",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
-    install_requires=["numpy", "pillow", "lmdb", "msgpack", "click", "rich", "faiss-cpu", "openvino", "onnxruntime", "pyarrow", "watchfiles"],
+    packages=find_packages(include=["visearch*", "indexer*", "web*", "training*"]),
+    package_data={"visearch": ["py.typed"], "visearch.models": ["*.onnx"]},
+    # faiss-gpu and onnxruntime-gpu hold the same modules as their CPU forms: `make install-gpu` swaps them.
+    install_requires=[
+        "numpy>=1.26",
+        "pillow>=11",
+        "lmdb>=1.4",
+        "msgpack>=1.0.5",
+        "click>=8.1",
+        "rich>=13",
+        "faiss-cpu>=1.8",
+        "openvino>=2024.4",
+        "onnxruntime>=1.18",
+        "pyarrow>=15",
+        "watchfiles>=0.21",
+    ],
+    extras_require={
+        # One pip command for all of them: a bare `pip install timm` brings a CUDA torch.
+        "train": ["torch>=2.5", "torchvision>=0.20", "timm>=1.0", "safetensors>=0.4", "onnx>=1.16", "onnxscript"],
+        "report": ["matplotlib>=3.8"],
+        "heif": ["pillow-heif>=0.18"],
+        "scale": ["ray[data]>=2.40"],
+        "test": ["pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis>=6.100", "psutil"],
+        "dev": ["ruff", "mypy>=1.11", "build", "pyarrow-stubs", "types-psutil"],
+    },
     entry_points={"console_scripts": ["visearch=visearch.cli:main"]},
 )

@@ -1,0 +1,61 @@
+"""Does the installed wheel do the main job? Run outside the repository by .ci/run: check_wheel.py DEMO_FOLDER.
+
+Without a model (none shipped, no VISEARCH_MODEL) it checks the one-line error instead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+VISEARCH = Path(sys.executable).parent / "visearch"
+
+
+def visearch(*arguments: object, expected: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run the installed command; the exit code must be `expected`."""
+    command = [str(VISEARCH), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode != expected:
+        sys.exit(f"error: {' '.join(command)} ended with {done.returncode}, not {expected}\n{done.stdout}{done.stderr}")
+    return done
+
+
+def main(demo: Path) -> None:
+    """Index the catalogue of `demo`, search with one of its pictures, and look at what comes back."""
+    import visearch as package
+    from visearch import models
+
+    assert Path(sys.prefix) in Path(package.__file__).parents, f"{package.__file__} is not the installed wheel"
+    catalog = demo / "catalog.jsonl"
+    rows = [json.loads(line) for line in catalog.read_text().splitlines()]
+    collection = Path("collection")
+    if "VISEARCH_MODEL" not in os.environ and models.default_model() is None:
+        error = visearch("index", catalog, "--collection", collection, expected=1).stderr
+        assert len(error.strip().splitlines()) == 1, error
+        print(f"no model here; without one the command says: {error.strip()}")
+        return
+
+    summary = json.loads(visearch("index", catalog, "--collection", collection, "--json").stdout)
+    assert summary["added"] == summary["items"] == len(rows), summary
+    assert summary["skipped"] == 0, summary
+
+    picture = demo / rows[0]["path"]
+    answer = json.loads(visearch("search", picture, "--collection", collection, "--limit", 5, "--json").stdout)
+    best = answer["matches"][0]
+    assert len(answer["matches"]) == 5, answer
+    assert Path(best["source"]).resolve() == picture.resolve(), best
+    assert best["distance"] == 0, best
+    assert best["metadata"]["label"] == rows[0]["label"], best
+    assert set(best) >= {"item", "region", "source", "distance", "score", "metadata"}, best
+
+    visearch("search", demo / "query.jpg", "--collection", collection, "--sheet", "sheet.png")
+    assert Path("sheet.png").read_bytes().startswith(b"\x89PNG")
+    visearch("check", "--collection", collection)
+    print(f"the wheel indexed {len(rows)} pictures in {summary['seconds']:.1f} s and found the first again")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

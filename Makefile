@@ -1,0 +1,63 @@
+# Every target sets up .venv by itself; nothing is installed outside this folder.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST_ARGS ?=
+
+.PHONY: demo test test-slow lint docs wheel install-gpu train-venv clean help
+
+help:  ## what there is
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+# The first Python of these that is 3.11 or newer and can make a virtual environment; `make PYTHON=...` names another.
+NEW_ENOUGH := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13 python3.14; do \
+	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; \
+	done)
+
+$(BIN)/python:
+	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' 2>/dev/null || { echo "visearch needs Python 3.11 or newer with venv (on Debian: python3-venv): install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): setup.py constraints.txt | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,dev,report,heif]'
+	@touch $@
+
+demo: $(STAMP)  ## index the demo pictures, search them, draw a sheet (needs VISEARCH_MODEL until a model ships)
+	$(BIN)/visearch index data/demo/catalog.jsonl --collection out/demo
+	$(BIN)/visearch search data/demo/query.jpg --collection out/demo --limit 12 --sheet out/demo.png
+	@echo "Query and results as one picture: out/demo.png"
+
+lint: $(STAMP)  ## style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test: lint  ## style, types and the fast tests
+	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+
+test-slow: $(STAMP)  ## every test, the long amounts too
+	$(BIN)/pytest -m 'slow or not slow' $(PYTEST_ARGS)
+
+docs: $(STAMP)  ## rewrite docs/settings.md from the settings table
+	$(BIN)/python docs/make_settings.py
+
+wheel: $(STAMP)  ## build dist/visearch-*.whl
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --outdir dist
+
+# The GPU forms hold the same modules as the CPU forms, so the two must never be installed together.
+install-gpu: $(STAMP)  ## swap faiss-cpu and onnxruntime for their GPU forms (CUDA 12); `make clean` goes back
+	$(BIN)/pip uninstall --quiet --yes faiss-cpu onnxruntime
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt faiss-gpu onnxruntime-gpu
+
+# torch and timm, for training and for the loop that benchmarks/bench_indexing.py compares with.
+train-venv: .venv-train/.installed  ## .venv-train with the training extra
+
+.venv-train/.installed: setup.py constraints.txt
+	test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
+	.venv-train/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,test]'
+	@touch $@
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) .venv-train build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
