@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/bench_indexing.py [--quick] [--only efficiency loop scale]
 
 Needs ../shared (real pictures, the baseline model and its weights); `loop` also needs `make train-venv`. Pictures are
-real photographs brought to the size wanted; each file is unique in its bytes, so that each is decoded. Every figure is a
-median of alternating runs in one session; CPU time counts child processes. On a machine that others use look at ratios
-of CPU time and at `busy_of_free`: our share of the CPU time that others left.
+real photographs brought to the size wanted; each file is unique in its bytes, so that each is decoded. Every figure is
+a median of alternating runs in one session; CPU time counts child processes. On a machine that others use look at
+ratios of CPU time and at `busy_of_free`: our share of the CPU time that others left.
 """
 
 from __future__ import annotations
