@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Literal
 from urllib.parse import urlsplit
 
+from visearch import settings
 from visearch.errors import ModelError
 
 TIMEOUT = 30.0  # seconds without a byte before a download is given up
@@ -205,3 +206,28 @@ class _SecureRedirects(urllib.request.HTTPRedirectHandler):
             fp.close()
             raise
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def resolve(named: str | Path | None = None) -> Path:
+    """The file of the embedding model to use: `named` (a file or a registry name), else the setting, else the shipped.
+
+    Raises:
+        ModelError: nothing is named and nothing shipped, or what is named is not here.
+    """
+    wanted = str(named or settings.text("model"))
+    if not wanted:
+        shipped = default_model()
+        if shipped is None:
+            raise ModelError("no embedding model: name an .onnx file with --model or VISEARCH_MODEL")
+        return shipped
+    if Path(wanted).is_file():
+        return Path(wanted)
+    found = find(wanted)
+    if found is None:
+        known = any(card.name == wanted for card in CARDS)
+        raise ModelError(
+            f"model {wanted}: not on this machine; `visearch models pull {wanted}` gets it"
+            if known
+            else f"model {wanted}: no such file, nor a name that `visearch models list` shows"
+        )
+    return found
