@@ -72,6 +72,7 @@ class Rankings:
     reranked: Ranking
     float: Ranking
     totals: I64  # [q], relevant items of each query
+    answers: I64  # [q], id of the relevant item that is nearest by Hamming distance
     hit_distances: I64  # [D + 1], pairs of query and relevant item at each Hamming distance
     miss_distances: I64  # [D + 1], pairs of query and any other item
 
@@ -105,7 +106,7 @@ def rank_and_measure(
     queries, bits = len(query_codes), 8 * corpus.codes.shape[1]
     ways = ("binary", "reranked", "float")
     rankings = {way: _empty(queries) for way in ways}
-    totals = np.zeros(queries, np.int64)
+    totals, answers = np.zeros(queries, np.int64), np.zeros(queries, np.int64)
     histogram = np.zeros((2, bits + 1), np.int64)
     per_query = len(rows.position) * (np.dtype(np.int32).itemsize + np.dtype(np.float32).itemsize)
     batch = max(1, BATCH_BYTES // per_query)
@@ -119,6 +120,7 @@ def rank_and_measure(
             near[own_rows], alike[own_rows] = bits + 1, -np.inf
             totals[query] = total = np.count_nonzero(wanted)
             nearest = rows.nearest(near)
+            answers[query] = rows.items[wanted][nearest[wanted].argmin()]
             histogram[0] += np.bincount(nearest[wanted], minlength=bits + 1)
             histogram[1] += np.bincount(nearest, minlength=bits + 2)[: bits + 1]
             depth, eligible = max(HEAD, int(total)), len(near) - len(own_rows)
@@ -126,7 +128,8 @@ def rank_and_measure(
             for way, found in zip(ways, ranked, strict=True):
                 _record(rankings[way], query, rows, found, wanted, near, alike)
         progress(min(start + batch, queries))
-    return Rankings(**rankings, totals=totals, hit_distances=histogram[0], miss_distances=histogram[1] - histogram[0])
+    misses = histogram[1] - histogram[0]
+    return Rankings(**rankings, totals=totals, answers=answers, hit_distances=histogram[0], miss_distances=misses)
 
 
 class _Rows:

@@ -113,6 +113,7 @@ def assert_as_the_dumb_one(case: Case) -> None:
         expected = dumb_rankings(rows, case.window)
         relevant = {row.item for row in rows} & set(case.relevant[query].tolist())
         assert found.totals[query] == len(relevant)
+        assert found.answers[query] == next(row.item for row in expected["binary"] if row.item in relevant)
         for row in expected["binary"]:
             (hits if row.item in relevant else misses)[row.distance] += 1
         for way, ranking in found.by_name().items():
