@@ -1,1 +1,1 @@
-"""indexer."""
+"""Sources of pictures and the pipeline that takes them into a collection."""

@@ -15,6 +15,7 @@ U8 = NDArray[np.uint8]
 I8 = NDArray[np.int8]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
 
 SCALE_BYTES = 2
 INT8_MAX = 127

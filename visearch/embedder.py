@@ -46,7 +46,7 @@ class Resize:
 
 @dataclass(frozen=True)
 class Card:
-    """What a model file says of itself. `height` and `width` are the input's, `embedding_dim` is D, in bits of the code."""
+    """What a model file says of itself. `height` and `width` are the input's in pixels, `embedding_dim` is D."""
 
     name: str
     version: str
@@ -166,7 +166,7 @@ class Embedder:
             ) from None
         if out.shape != (1, self.card.embedding_dim) or out.dtype != np.float32:
             raise ModelError(
-                f"{self.path}: gives {out.dtype} {list(out.shape)}, its card says float32 [1, {self.card.embedding_dim}]"
+                f"{self.path}: gives {out.dtype} {list(out.shape)}, not float32 [1, {self.card.embedding_dim}] as its card"
             )
 
     def embed(self, batch: U8) -> F32:

@@ -1,9 +1,12 @@
-"""Files that are never half-written: write to a temporary name, fsync, rename, fsync the folder."""
+"""Files, read with a limit, and written so that they are never half-written: temporary name, fsync, rename, fsync."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from visearch import settings
+from visearch.errors import ImageError
 
 TEMPORARY = ".partial"
 
@@ -28,3 +31,22 @@ def write_durably(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     fsync_folder(path.parent)
+
+
+def read_limited(path: Path) -> bytes:
+    """The bytes of a picture file.
+
+    Raises:
+        ImageError: it cannot be read (unreadable), or is larger than max_file_megabytes (too-large).
+    """
+    limit = int(settings.number("max_file_megabytes") * settings.MEGABYTE)
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except (OSError, ValueError) as error:
+        raise ImageError(
+            "unreadable", f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})"
+        ) from None
+    if len(data) > limit:
+        raise ImageError("too-large", f"{path}: over {limit} bytes (max_file_megabytes)")
+    return data

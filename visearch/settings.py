@@ -34,6 +34,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("collection", ".visearch", "path", "folder of the collection that commands use"),
     Setting("model", "", "path or name", "embedding model: an .onnx file, or a name that `visearch models list` shows"),
     Setting("precision", "auto", "auto|float32|bf16", "precision of the embedding model on CPU"),
+    Setting("max_file_megabytes", 100.0, "megabytes", "files with more bytes are not read", 0.001, 10_000),
     Setting("max_megapixels", 50.0, "megapixels", "pictures with more pixels are refused", 0.001, 1000),
     Setting("pixels_in_flight", 60.0, "megapixels", "decoded pixels held in memory at once by all threads", 1, 100_000),
     Setting("decode_seconds", 20.0, "seconds", "time limit for decoding one file", 0.01, 3600),

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-Box = tuple[float, float, float, float]
+from visearch import images
+from visearch.files import read_limited
+from visearch.images import Box
+
+if TYPE_CHECKING:
+    from visearch.collection import Collection
+    from visearch.results import Results
 
 # Pixels.
 MARGIN = 28
@@ -128,3 +136,15 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont), "every wheel of Pillow brings FreeType"
     return font
+
+
+def sheet_of(collection: Collection, query: Path | int, box: Box | None, results: Results) -> Image.Image:
+    """The sheet of a search: `query` is the file or the item that was searched with."""
+    source = Path(collection.item(query).source) if isinstance(query, int) else query
+    picture = images.decode(read_limited(source), min_side=QUERY_SIDE)
+    tiles = []
+    for match in results:
+        jpeg = collection.thumbnail(match.item)
+        shown = images.decode(jpeg).image if jpeg else Image.new("RGB", (TILE_SIDE, TILE_SIDE), PANEL)
+        tiles.append(Tile(shown, match.name, match.distance, match.score, match.box))
+    return draw_sheet(picture.image, box, tiles, name=source.name)

@@ -48,7 +48,8 @@ REMOVED_ITEM = -1
 LONGEST_KEY = 440  # LMDB allows 511 bytes; longer sources end in a hash
 MAX_READERS = 1024
 TABLES = (
-    "meta", "items", "sources", "contents", "thumbnails", "failures", "item_codes", "codes", "owners", "vectors", "removed",
+    "meta", "items", "sources", "contents", "thumbnails", "failures",
+    "item_codes", "codes", "owners", "vectors", "removed",
 )  # fmt: skip
 
 Box = tuple[float, float, float, float]
@@ -343,10 +344,11 @@ class Reader:
 
     def _rows_at(self, table: str, generation: Generation, code_ids: Sequence[int] | I64, width: int) -> U8:
         out = np.empty((len(code_ids), width), np.uint8)
-        for position, code_id in enumerate(code_ids):
-            block, row = divmod(int(code_id), BLOCK_ROWS)
-            value = self._get(table, _pair(generation.number, block))
-            out[position] = np.frombuffer(value, np.uint8, width, row * width)
+        blocks, rows = np.divmod(np.asarray(code_ids, np.int64), BLOCK_ROWS)
+        for block in np.unique(blocks):
+            value = self._get(table, _pair(generation.number, int(block)))
+            asked = blocks == block
+            out[asked] = np.frombuffer(value, np.uint8).reshape(-1, width)[rows[asked]]
         return out
 
     def removed_since(self, generation: int, serial: int) -> I64:
@@ -540,7 +542,7 @@ def _is_disk_full(error: Exception) -> bool:
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
 
 
-# LMDB must not be opened twice in one process (its file locks would be lost on the first close), so environments are shared.
+# LMDB must not be opened twice in one process (the first close would drop its file locks): environments are shared.
 _environments: dict[Path, tuple[Any, int]] = {}
 _environments_lock = threading.Lock()
 

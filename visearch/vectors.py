@@ -16,7 +16,7 @@ import numpy as np
 
 from visearch.codes import I64, U8
 from visearch.errors import IndexFileError
-from visearch.files import fsync_folder, write_durably
+from visearch.files import TEMPORARY, fsync_folder, write_durably
 from visearch.store import Generation, Reader
 
 DATA = "vectors.i8"
@@ -30,13 +30,18 @@ def extend(folder: Path, generation: Generation, reader: Reader) -> None:
         rows = _trusted_rows(folder, generation)
     except IndexFileError:
         rows = 0
-    with (folder / DATA).open("r+b" if rows else "wb") as file:
+    path = folder / DATA
+    if not rows:  # a file that others may have mapped is never cut short, it is replaced
+        path = path.with_name(DATA + TEMPORARY)
+        path.write_bytes(b"")
+    with path.open("r+b") as file:
         file.truncate(rows * width)
         file.seek(rows * width)
         for block in _until(reader.vector_rows(generation, rows), generation.next_code - rows):
             file.write(block.tobytes())
         file.flush()
         os.fsync(file.fileno())
+    path.replace(folder / DATA)
     fsync_folder(folder)
     write_durably(folder / COUNT, json.dumps({"rows": generation.next_code, "bits": generation.bits}).encode())
 

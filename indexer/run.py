@@ -1,0 +1,201 @@
+"""`visearch index`: scan, pipeline, what has vanished, index files, summary; once, or again at every change."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from indexer import sources
+from indexer.pipeline import Pipeline
+from indexer.progress import display
+from indexer.sources import STANDARD_INPUT, Scan
+from visearch.collection import Collection
+from visearch.errors import StoreError, UsageError
+from visearch.ingest import Failed
+
+REMOVED_TOGETHER = 1000
+WATCH_MILLISECONDS = 1000
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `visearch index` was asked to do."""
+
+    sources: tuple[str, ...]
+    collection: Path
+    model: str | None = None
+    prune: bool = False
+    report: Path | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What one run did. `items` is how many the collection holds now, `vanished` how many lost their file and stay."""
+
+    added: int
+    updated: int
+    unchanged: int
+    removed: int
+    skipped: int
+    items: int
+    seconds: float
+    vanished: int
+
+    def to_json(self) -> dict[str, int | float]:
+        """As `visearch index --json` prints it."""
+        names = ("added", "updated", "unchanged", "removed", "skipped", "items")
+        return {**{name: getattr(self, name) for name in names}, "seconds": round(self.seconds, 3)}
+
+
+def once(job: Job) -> tuple[Summary, bool]:
+    """Index the sources; progress and the summary go to standard error. Returns also whether it was interrupted.
+
+    Raises:
+        VisearchError: nothing could be done, or it had to stop; what was committed before stays.
+    """
+    sources.check(job.sources)
+    with _interruptible() as stop, Collection.open(job.collection, create=True, model=job.model) as collection:
+        summary = _run(job, collection, stop)
+        _tell(job, summary, stop)
+    return summary, stop.is_set()
+
+
+def watch(job: Job, *, as_json: bool) -> None:
+    """Index the sources, and again at every change of them, until interrupted; a summary (or JSON line) each time."""
+    from watchfiles import watch as changes
+
+    if STANDARD_INPUT in job.sources:
+        raise UsageError("--watch needs folders or files, not standard input")
+    sources.check(job.sources)
+    own = os.path.join(job.collection.resolve(), "")  # noqa: PTH118 (the trailing separator)
+    with _interruptible() as stop, Collection.open(job.collection, create=True, model=job.model) as collection:
+        watching = changes(
+            *job.sources,
+            watch_filter=lambda _, path: not path.startswith(own),
+            stop_event=stop,
+            rust_timeout=WATCH_MILLISECONDS,
+            yield_on_timeout=True,
+            ignore_permission_denied=True,
+        )
+        first = True
+        for changed in watching:
+            if not (first or changed):
+                continue
+            summary = _run(job, collection, stop)
+            if first or summary.added or summary.updated or summary.removed:
+                _tell(job, summary, stop)
+                if as_json:
+                    click.echo(json.dumps(summary.to_json()))
+            if first:
+                click.echo("watching for changes; Ctrl-C ends it", err=True)
+            first = False
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """The first Ctrl-C (or SIGTERM) sets the event, so that work in hand is finished; the second is an interrupt."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _run(job: Job, collection: Collection, stop: threading.Event) -> Summary:
+    start = time.monotonic()
+    scan = Scan(collection.store, job.sources)
+    pipeline = Pipeline(collection.store, lambda: collection.embedder, stop)
+    with _report(job.report) as write_skipped, display(scan, job.sources) as show:
+        for progress in pipeline.run(scan):
+            write_skipped(progress.skipped)
+            show(progress)
+    counts = progress.counts
+    vanished: list[int] = []
+    removed = 0
+    if not stop.is_set():
+        vanished = scan.vanished()
+        if job.prune and vanished:
+            removed = _prune(collection, scan, vanished)
+        try:
+            collection.build_index(force=False)
+        except StoreError as error:  # another process is at it; searches read what is not indexed from the store
+            click.echo(error.message, err=True)
+    return Summary(
+        added=counts["added"],
+        updated=counts["updated"],
+        unchanged=counts["unchanged"] + scan.unchanged,
+        removed=removed,
+        skipped=counts["skipped"],
+        items=len(collection),
+        seconds=time.monotonic() - start,
+        vanished=len(vanished) - removed,
+    )
+
+
+def _prune(collection: Collection, scan: Scan, vanished: list[int]) -> int:
+    empty = scan.empty_folders()
+    if empty:
+        raise UsageError(
+            f"{empty[0]}: holds no picture at all any more, so nothing was pruned; is its drive mounted?"
+            " `visearch remove` removes items by id or path"
+        )
+    return sum(
+        collection.remove(vanished[start : start + REMOVED_TOGETHER])
+        for start in range(0, len(vanished), REMOVED_TOGETHER)
+    )
+
+
+@contextmanager
+def _report(path: Path | None) -> Iterator[Any]:
+    """A function that appends skipped files to the report."""
+    if path is None:
+        yield lambda skipped: None
+        return
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = csv.writer(file)
+        rows.writerow(("path", "reason", "message"))
+
+        def write(skipped: list[Failed]) -> None:
+            rows.writerows((failed.file.source, failed.reason, failed.message) for failed in skipped)
+
+        yield write
+
+
+def _tell(job: Job, summary: Summary, stop: threading.Event) -> None:
+    parts = [f"{getattr(summary, name)} {name}" for name in ("added", "updated", "unchanged", "removed", "skipped")]
+    rate = (summary.added + summary.updated) / max(summary.seconds, 1e-9)
+    pace = f"{summary.seconds:.1f} s, {rate:.0f} pictures/s"
+    click.echo(f"{', '.join(parts)}; {summary.items} items in {job.collection} ({pace})", err=True)
+    if summary.skipped and job.report:
+        click.echo(f"skipped files and reasons: {job.report}", err=True)
+    elif summary.skipped:
+        click.echo("`visearch index ... --report skipped.csv` writes which were skipped, and why", err=True)
+    if summary.vanished:
+        click.echo(f"{summary.vanished} items have lost their file; --prune removes them", err=True)
+    if stop.is_set():
+        click.echo("interrupted: all of this is kept; the same command goes on from here", err=True)
+    elif not (summary.added or summary.updated or summary.unchanged or summary.skipped):
+        click.echo("no pictures found", err=True)

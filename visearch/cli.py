@@ -1,0 +1,462 @@
+"""The command line. Each command parses its arguments and calls the library.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but files were skipped (with --strict), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from visearch import settings
+from visearch.errors import UsageError, VisearchError
+
+if TYPE_CHECKING:
+    from visearch.filters import Filter
+    from visearch.images import Box
+    from visearch.results import Results
+
+SKIPPED = 3
+INTERRUPTED = 130
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def main() -> None:
+    """Entry point: every known error is one line on standard error and an exit code."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        cli(standalone_mode=False)
+    except VisearchError as error:
+        _fail(error.message, error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(code)
+
+
+def _option_collection(command: Command) -> Command:
+    return click.option(
+        "--collection",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=lambda: Path(settings.text("collection")),
+        help="Folder of the collection  [default: VISEARCH_COLLECTION or .visearch]",
+    )(command)
+
+
+def _option_model(command: Command) -> Command:
+    return click.option(
+        "--model",
+        metavar="FILE|NAME",
+        help="Embedding model; a collection that exists knows its own  [default: VISEARCH_MODEL, else the shipped one]",
+    )(command)
+
+
+_option_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _print_json(values: object) -> None:
+    click.echo(json.dumps(values, ensure_ascii=True, indent=2))
+
+
+def _parse_filter(text: str | None) -> Filter | None:
+    from visearch.filters import Filter
+
+    if text is None:
+        return None
+    try:
+        return Filter.parse(json.loads(text))
+    except ValueError as error:
+        raise UsageError(
+            f'--filter is not JSON ({error}); for example \'{{"color": "red", "price": {{"lte": 50}}}}\''
+        ) from None
+
+
+def _parse_box(text: str | None) -> Box | None:
+    from visearch.images import validate_box
+
+    return None if text is None else validate_box(text.split(","))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="visearch")
+def cli() -> None:
+    """Search pictures by pictures: index a folder, then ask it with a photo or a crop.
+
+    \b
+    Example:
+      visearch index ./images
+      visearch search photo.jpg
+    """
+
+
+@cli.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@_option_collection
+@_option_model
+@click.option("--prune", is_flag=True, help="Remove items whose file, or manifest row, is gone.")
+@click.option("--watch", is_flag=True, help="Stay, and take in every change of the sources.")
+@click.option("--strict", is_flag=True, help="Exit with 3 if files were skipped.")
+@click.option(
+    "--report", type=click.Path(path_type=Path, dir_okay=False), help="Write a CSV row for each skipped file."
+)
+@_option_json
+def index(
+    sources: tuple[str, ...],
+    collection: Path,
+    model: str | None,
+    prune: bool,
+    watch: bool,
+    strict: bool,
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    """Take pictures into a collection: folders, files, CSV/JSONL/Parquet manifests, or - for paths on standard input.
+
+    Files that have not changed are left alone, so the same command again only does what is new. It may be
+    interrupted at any time.
+
+    \b
+    Example:
+      visearch index ./images
+      visearch index catalog.csv --collection shop --report skipped.csv
+      find . -name '*.jpg' -print0 | visearch index -
+    """
+    from indexer import run
+
+    job = run.Job(sources, collection, model, prune, report)
+    if watch:
+        run.watch(job, as_json=as_json)
+        return
+    summary, interrupted = run.once(job)
+    if as_json:
+        _print_json(summary.to_json())
+    if interrupted:
+        sys.exit(INTERRUPTED)
+    if strict and summary.skipped:
+        sys.exit(SKIPPED)
+
+
+@cli.command()
+@click.argument("query", required=False, type=click.Path(path_type=Path))
+@click.option("--item", type=int, metavar="ID", help="Search with an item of the collection in place of a picture.")
+@click.option("--box", metavar="X0,Y0,X1,Y1", help="Search with this part only: fractions of the upright picture.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="Matches wanted.")
+@click.option("--max-distance", type=click.IntRange(0), help="No match further than this many bits.")
+@click.option(
+    "--filter", "filter_json", metavar="JSON", help='What metadata must be: {"color": ["red"], "price": {"lte": 50}}.'
+)
+@click.option("--exact", is_flag=True, help="Compare with every code.")
+@click.option("--no-rerank", is_flag=True, help="Order by Hamming distance alone.")
+@click.option(
+    "--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Draw query and matches into this picture."
+)
+@click.option("--open", "show", is_flag=True, help="Show that picture.")
+@_option_collection
+@_option_model
+@_option_json
+def search(
+    query: Path | None,
+    item: int | None,
+    box: str | None,
+    limit: int,
+    max_distance: int | None,
+    filter_json: str | None,
+    exact: bool,
+    no_rerank: bool,
+    sheet: Path | None,
+    show: bool,
+    collection: Path,
+    model: str | None,
+    as_json: bool,
+) -> None:
+    """Find the pictures most like QUERY, or like an item, or like a part of either.
+
+    \b
+    Example:
+      visearch search photo.jpg --box 0.2,0.3,0.7,0.9 --sheet result.png
+      visearch search --item 42 --filter '{"label": ["chair", "sofa"]}'
+    """
+    from visearch.collection import Collection
+
+    region = _parse_box(box)
+    with Collection.open(collection, model=model) as opened:
+        results = opened.search(
+            query,
+            item=item,
+            box=region,
+            limit=limit,
+            max_distance=max_distance,
+            filter=_parse_filter(filter_json),
+            exact=exact,
+            rerank=not no_rerank,
+        )
+        if as_json:
+            _print_json(results.to_json())
+        else:
+            _print_matches(results)
+        if sheet or show:
+            from visearch.sheet import sheet_of
+
+            path = sheet or Path(tempfile.mkdtemp(prefix="visearch-")) / "sheet.png"
+            subject = query if query is not None else item
+            assert subject is not None
+            sheet_of(opened, subject, region, results).save(path)
+            click.echo(f"sheet: {path}", err=True)
+            if show:
+                click.launch(str(path))
+
+
+def _print_matches(results: Results) -> None:
+    if not len(results):
+        click.echo("no matches")
+        return
+    click.echo(f"{'':>3}  {'item':>8}  {'score':>6}  {'bits':>5}  source")
+    for rank, match in enumerate(results, 1):
+        click.echo(f"{rank:>3}  {match.item:>8}  {match.score:>6.3f}  {match.distance:>5}  {_printable(match.source)}")
+    stages = ", ".join(f"{stage} {milliseconds:.1f}" for stage, milliseconds in results.took.items())
+    click.echo(f"{stages} ms", err=True)
+
+
+def _printable(source: str) -> str:
+    return source.encode("utf-8", "replace").decode()
+
+
+@cli.command()
+@click.option(
+    "--queries", required=True, type=click.Path(path_type=Path, exists=True), help="Manifest: path, label, box."
+)
+@click.option("--label", default="label", show_default=True, help="The metadata key that says what is relevant.")
+@click.option("--filter", "filter_json", metavar="JSON", help="Search only among items with this metadata.")
+@click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Write an HTML report to this folder.")
+@_option_collection
+@_option_model
+@_option_json
+def evaluate(
+    queries: Path,
+    label: str,
+    filter_json: str | None,
+    report: Path | None,
+    collection: Path,
+    model: str | None,
+    as_json: bool,
+) -> None:
+    """Measure the search: queries with a label, against items that carry the same key.
+
+    \b
+    Example:
+      visearch evaluate --queries val.csv --label class --report report/
+    """
+    from visearch.collection import Collection
+    from visearch.evaluate import evaluate as measure
+    from visearch.report import require_matplotlib, write_report
+
+    if report:
+        require_matplotlib()
+    with Collection.open(collection, model=model) as opened:
+        evaluation = measure(opened, queries, label=label, filter=_parse_filter(filter_json))
+        if as_json:
+            _print_json(evaluation.to_json())
+        else:
+            from rich.console import Console
+
+            Console().print(evaluation.table())
+        if report:
+            click.echo(f"report: {write_report(evaluation, opened, report)}", err=True)
+
+
+@cli.command()
+@_option_collection
+@_option_json
+def info(collection: Path, as_json: bool) -> None:
+    """Show what is in a collection: items, model, index, sizes, skipped files.
+
+    \b
+    Example:
+      visearch info --collection shop
+    """
+    from visearch import maintenance
+    from visearch.collection import Collection
+
+    with Collection.open(collection) as opened:
+        values = maintenance.info(opened)
+    if as_json:
+        _print_json(values)
+        return
+    for key, value in values.items():
+        if isinstance(value, dict):
+            click.echo(f"{key}:")
+            for name, part in value.items():
+                click.echo(f"  {name}: {part}")
+        else:
+            click.echo(f"{key}: {value}")
+
+
+@cli.command()
+@click.option("--repair", is_flag=True, help="Rebuild the index files if they are not as they should be.")
+@_option_collection
+@_option_json
+def check(repair: bool, collection: Path, as_json: bool) -> None:
+    """Check the store, the index files against the store, and the items against their files.
+
+    Exits with 1 where the store or the index is not whole; changed or missing files are only told.
+
+    \b
+    Example:
+      visearch check --repair
+    """
+    from visearch import maintenance
+    from visearch.collection import Collection
+
+    with Collection.open(collection) as opened:
+        problems = maintenance.check(opened)
+        repaired = repair and any(problem.kind == "index" for problem in problems)
+        if repaired:
+            opened.build_index()
+    left = [problem for problem in problems if problem.kind == "store" or (problem.kind == "index" and not repaired)]
+    if as_json:
+        _print_json({"problems": [vars(problem) for problem in problems], "repaired": repaired, "whole": not left})
+    else:
+        for problem in problems:
+            click.echo(f"{problem.kind}: {_printable(problem.message)}")
+        click.echo(f"{'index rebuilt; ' if repaired else ''}{'NOT whole' if left else 'the collection is whole'}")
+    if left:
+        sys.exit(1)
+
+
+@cli.command()
+@click.argument("items", nargs=-1, required=True, metavar="ID|PATH...")
+@_option_collection
+@_option_json
+def remove(items: tuple[str, ...], collection: Path, as_json: bool) -> None:
+    """Remove items, by id or by the path they came from. The files themselves stay.
+
+    \b
+    Example:
+      visearch remove 42 ./images/old.jpg
+    """
+    from visearch.collection import Collection
+
+    with Collection.open(collection) as opened:
+        removed = opened.remove([opened.find_item(name) for name in items])
+    if as_json:
+        _print_json({"removed": removed})
+    else:
+        click.echo(f"{removed} removed")
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@_option_collection
+def export(file: Path, collection: Path) -> None:
+    """Write ids, codes, embeddings and metadata to a Parquet FILE.
+
+    \b
+    Example:
+      visearch export codes.parquet
+    """
+    from visearch import maintenance
+    from visearch.collection import Collection
+
+    with Collection.open(collection) as opened:
+        click.echo(f"{maintenance.export(opened, file)} rows in {file}")
+
+
+@cli.command()
+@click.argument("destination", type=click.Path(path_type=Path))
+@_option_collection
+def backup(destination: Path, collection: Path) -> None:
+    """Copy the collection to a new folder DESTINATION while it is in use.
+
+    \b
+    Example:
+      visearch backup /backups/shop-monday
+    """
+    from visearch import maintenance
+    from visearch.collection import Collection
+
+    with Collection.open(collection) as opened:
+        maintenance.backup(opened, destination)
+        click.echo(f"{len(opened)} items copied to {destination}")
+
+
+@cli.group("models")
+def models_group() -> None:
+    """Models by name: list them, get them, see what one is.
+
+    \b
+    Example:
+      visearch models list
+    """
+
+
+@models_group.command("list")
+@_option_json
+def models_list(as_json: bool) -> None:
+    """List the models that can be named.
+
+    \b
+    Example:
+      visearch models list
+    """
+    from visearch import models
+
+    if as_json:
+        _print_json([vars(card) for card in models.list_models()])
+        return
+    for card in models.list_models():
+        here = "here" if models.find(card.name) else f"{card.size / settings.MEGABYTE:.1f} MB"
+        click.echo(f"{card.name:<16} {card.kind:<10} {here:<8} {card.license:<12} {card.description}")
+
+
+@models_group.command("pull")
+@click.argument("name")
+def models_pull(name: str) -> None:
+    """Download a model.
+
+    \b
+    Example:
+      visearch models pull yolox_nano
+    """
+    from visearch import models
+
+    click.echo(models.pull(name))
+
+
+@models_group.command("info")
+@click.argument("name")
+def models_info(name: str) -> None:
+    """Show the card of a model: a name of the list, or an .onnx file.
+
+    \b
+    Example:
+      visearch models info ./my_model.onnx
+    """
+    from visearch import models
+
+    if Path(name).is_file():
+        from visearch.embedder import load
+
+        model = load(Path(name))
+        _print_json({"sha256": model.sha256, **asdict(model.card)})
+        return
+    _print_json(vars(models.info(name)))

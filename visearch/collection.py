@@ -1,0 +1,406 @@
+"""A collection: a folder with a store, its derived index files and a copy of its model. Open, search, change, close.
+
+collection = Collection.open(".visearch")
+for match in collection.search("chair.jpg", box=(0.2, 0.3, 0.7, 0.9), limit=10):
+    print(match.score, match.source)
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from visearch import codes, embedder, ingest, models, settings, vectors
+from visearch.codes import F16, F32, I8, I32, I64, U8
+from visearch.embedder import Embedder
+from visearch.errors import IndexFileError, ModelError, StoreError, UsageError
+from visearch.files import TEMPORARY, fsync_folder, read_limited
+from visearch.filters import Filter
+from visearch.images import Box, Picture
+from visearch.index import Base, write_base
+from visearch.leases import lease
+from visearch.results import Results
+from visearch.search import Query, Searcher
+from visearch.store import REMOVED_ITEM, Failure, Generation, Item, Reader, Store
+from visearch.vectors import VectorFile
+
+STORE, MODELS, INDEX = "store", "models", "index"
+FIRST_GENERATION = 1
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All live codes, by code id: code_ids int64 [N], item_ids int64 [N], regions int32 [N], codes uint8 [N, D/8],
+    the int8 copies int8 [N, D] and their scales float16 [N]."""
+
+    code_ids: I64
+    item_ids: I64
+    regions: I32
+    codes: U8
+    vectors: I8
+    scales: F16
+
+
+class Collection:
+    """An open collection. Safe for threads; other processes may change it meanwhile, and are followed."""
+
+    def __init__(self, path: Path, *, create: bool = False, model: str | Path | None = None) -> None:
+        """See `open`."""
+        self.path = path
+        self.store = Store(path / STORE, create=create)
+        self._model = model
+        self._lock = threading.Lock()
+        self._embedder: Embedder | None = None
+        self._searcher: Searcher | None = None
+        try:
+            if create:
+                self._create_generation()
+        except BaseException:
+            self.store.close()
+            raise
+
+    @classmethod
+    def open(cls, path: str | Path, *, create: bool = False, model: str | Path | None = None) -> Collection:
+        """Open the collection in a folder; with `create` make one where there is none.
+
+        `model` is an .onnx file or a registry name. A new collection needs it, unless a model is shipped or named by
+        VISEARCH_MODEL; a collection that has codes keeps a copy of the model that made them and takes no other.
+
+        Raises:
+            StoreError: no collection here, of another format, or broken.
+            ModelError: no model is named, or it is not the one the codes were made with.
+        """
+        return cls(Path(path), create=create, model=model)
+
+    def close(self) -> None:
+        """Close the store. Nothing is lost without it."""
+        self.store.close()
+
+    def __enter__(self) -> Collection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # The model and its generation
+
+    @property
+    def generation(self) -> Generation:
+        """The generation that answers; StoreError where nothing was ever indexed."""
+        with self.store.read() as reader:
+            generation = reader.generation()
+        if generation is None:
+            raise StoreError(f"{self.path}: nothing was indexed yet; `visearch index FOLDER` does that")
+        return generation
+
+    def _create_generation(self) -> None:
+        """Make the first generation, or check that the model named is that of the active one."""
+        with self.store.read() as reader:
+            generation = reader.generation()
+        if generation is not None:
+            named = self._model or settings.text("model")
+            if named and embedder.file_sha256(models.resolve(named)) != generation.model_sha256:
+                raise ModelError(
+                    f"{self.path}: its codes were made by {generation.model} {generation.version}, not by {named};"
+                    " index into another --collection, or leave the model away"
+                )
+            return
+        if self.store.readonly:
+            raise StoreError(f"{self.path}: is read-only, so nothing can be indexed there")
+        model = embedder.load(models.resolve(self._model))
+        self._keep_model(model)
+        with self.store.write() as writer:
+            if writer.generation() is None:
+                writer.put_generation(
+                    Generation(
+                        FIRST_GENERATION,
+                        model.card.name,
+                        model.card.version,
+                        model.sha256,
+                        model.card.embedding_dim,
+                        model.runtime,
+                        model.precision,
+                        model.device,
+                    )
+                )
+                writer.activate(FIRST_GENERATION)
+
+    def _keep_model(self, model: Embedder) -> None:
+        folder = self.path / MODELS
+        folder.mkdir(exist_ok=True)
+        kept = folder / f"{model.sha256}.onnx"
+        if not kept.exists():
+            partial = kept.with_name(f"{kept.name}.{os.getpid()}{TEMPORARY}")
+            shutil.copyfile(model.path, partial)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(kept)
+            fsync_folder(folder)
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model of the active generation, loaded on first use."""
+        with self._lock:
+            generation = self.generation
+            if self._embedder is None or self._embedder.sha256 != generation.model_sha256:
+                self._embedder = self._load_embedder(generation)
+            return self._embedder
+
+    def _load_embedder(self, generation: Generation) -> Embedder:
+        path = self.path / MODELS / f"{generation.model_sha256}.onnx"
+        if self._model and not path.exists():
+            path = models.resolve(self._model)
+        wanted = settings.text("precision")
+        model = embedder.load(path, generation.precision if wanted == "auto" else wanted)
+        if model.sha256 != generation.model_sha256:
+            raise ModelError(
+                f"{path}: not the file that {generation.model} {generation.version} was when it made the codes"
+                f" (sha256 {generation.model_sha256[:12]}...); put that one back"
+            )
+        return model
+
+    def embed(self, pictures: Sequence[Picture], boxes: Sequence[Box] | None = None) -> F32:
+        """Embed regions of pictures: float32 [n, D], before thresholding. Boxes default to the whole pictures."""
+        model = self.embedder
+        regions = boxes if boxes is not None else [embedder.WHOLE] * len(pictures)
+        prepared = [model.prepare(picture, box) for picture, box in zip(pictures, regions, strict=True)]
+        shape = (0, model.card.height, model.card.width, 3)
+        return model.embed(np.stack(prepared) if prepared else np.empty(shape, np.uint8))
+
+    # Items
+
+    def __len__(self) -> int:
+        with self.store.read() as reader:
+            return reader.item_count()
+
+    def item(self, item_id: int) -> Item:
+        """The item with this id; UsageError where there is none."""
+        with self.store.read() as reader:
+            item = reader.item(item_id)
+        if item is None:
+            raise UsageError(f"item {item_id}: no such item in {self.path}")
+        return item
+
+    def find_item(self, name: str) -> int:
+        """The id of an item that is named by its id or by the path of its file; UsageError where there is none."""
+        with self.store.read() as reader:
+            known = reader.known(name) or reader.known(os.path.abspath(name))  # noqa: PTH100 (links are not followed)
+            if known is not None:
+                return known.item_id
+            if name.isdecimal() and reader.item(int(name)) is not None:
+                return int(name)
+        raise UsageError(f"{name}: neither the id nor the path of an item in {self.path}")
+
+    def items(self) -> Iterator[Item]:
+        """All items by id. Pages of them are read at a time, so that a long loop holds no transaction open."""
+        start, page = 0, 1000
+        while True:
+            with self.store.read() as reader:
+                found = [item for item, _ in zip(reader.items(start), range(page), strict=False)]
+            yield from found
+            if len(found) < page:
+                return
+            start = found[-1].item_id + 1
+
+    def failures(self) -> list[Failure]:
+        """Files that could not be used, with reasons."""
+        with self.store.read() as reader:
+            return list(reader.failures())
+
+    def thumbnail(self, item_id: int) -> bytes | None:
+        """An item's thumbnail, JPEG."""
+        with self.store.read() as reader:
+            return reader.thumbnail(item_id)
+
+    def remove(self, item_ids: Sequence[int]) -> int:
+        """Remove items, durably when this returns; how many there were. Their files stay untouched."""
+        return ingest.remove_items(self.store, item_ids)
+
+    def corpus(self, filter: Filter | None = None) -> Corpus:
+        """All live codes (of items that pass the filter) in memory, with their int8 copies."""
+        with self.store.read() as reader:
+            generation = reader.generation()
+            if generation is None:
+                raise StoreError(f"{self.path}: nothing was indexed yet; `visearch index FOLDER` does that")
+            found = _LiveRows(reader, generation, with_vectors=True)
+            keep = np.ones(len(found.code_ids), bool)
+            if filter is not None:
+                passing = {item.item_id for item in reader.items() if filter.matches(item.metadata)}
+                keep = np.fromiter((int(owner) in passing for owner in found.item_ids), bool, len(keep))
+        rows, scales = codes.from_rows(found.vectors[keep])
+        return Corpus(found.code_ids[keep], found.item_ids[keep], found.regions[keep], found.codes[keep], rows, scales)
+
+    # Search
+
+    def search(
+        self,
+        query: str | Path | bytes | Picture | None = None,
+        *,
+        item: int | None = None,
+        box: Box | None = None,
+        limit: int = 20,
+        max_distance: int | None = None,
+        filter: Filter | Mapping[str, Any] | None = None,
+        exact: bool = False,
+        rerank: bool = True,
+    ) -> Results:
+        """Find the items nearest to a picture (a file, its bytes, or decoded) or to an item, or to a region of either.
+
+        Args:
+            query: the picture; or give `item`, which never finds itself.
+            item: id of an item of the collection.
+            box: the region to look for, fractions [x0, y0, x1, y1] of the upright picture.
+            limit: matches wanted; fewer only where fewer are eligible.
+            max_distance: Hamming distance in bits beyond which nothing matches.
+            filter: what the metadata must be, see filters.Filter.
+            exact: compare with every code, also where the index would probe a part of them.
+            rerank: order the window of candidates by the cosine of their int8 copies.
+
+        Raises:
+            UsageError: the arguments do not fit together, the box or the filter is malformed, no such item.
+            ImageError: the picture cannot be decoded.
+        """
+        if (query is None) == (item is None):
+            raise UsageError("search for either a picture or an item")
+        if limit < 1:
+            raise UsageError(f"limit {limit}: at least 1")
+        if filter is not None and not isinstance(filter, Filter):
+            filter = Filter.parse(filter)
+        wanted = Query(limit, max_distance, filter, exact, rerank, excluded=item)
+        searcher = self.searcher()
+        if item is not None and box is None:
+            return searcher.like_item(item, wanted)
+        if item is not None:
+            source = self.item(item).source
+            return searcher.like_picture(read_limited(Path(source)), box, wanted, self.embedder)
+        if isinstance(query, (str, Path)):
+            query = read_limited(Path(query))
+        assert query is not None
+        return searcher.like_picture(query, box, wanted, self.embedder)
+
+    def searcher(self) -> Searcher:
+        """The searcher of this moment: what is committed now is found by it."""
+        with self.store.read() as reader:
+            generation, serial = reader.generation(), reader.serial
+        if generation is None:
+            raise StoreError(f"{self.path}: nothing was indexed yet; `visearch index FOLDER` does that")
+        searcher = self._searcher
+        if searcher is not None and searcher.is_current(generation, serial):
+            return searcher
+        with self._lock:
+            with self.store.read() as reader:
+                searcher = self._searcher
+                current = reader.generation()
+                assert current is not None
+                if searcher is None or not searcher.same_base(current):
+                    searcher = self._open_searcher(current)
+                self._searcher = searcher.caught_up(reader, current)
+            return self._searcher
+
+    def _open_searcher(self, generation: Generation) -> Searcher:
+        """From the newest index files; without them everything comes from the store, which is slower but right."""
+        base = None
+        if generation.base:
+            try:
+                base = Base.open(self.base_folder(generation))
+            except IndexFileError as error:
+                log.warning("%s; answering from the store, `visearch check --repair` rebuilds it", error.message)
+        try:
+            mapped = VectorFile(self._index_folder(generation), generation)
+        except IndexFileError:
+            mapped = VectorFile.empty(generation)
+        return Searcher.start(self.store, generation, base, mapped)
+
+    def base_folder(self, generation: Generation) -> Path:
+        """Where the newest index files of a generation are."""
+        return self._index_folder(generation) / _base_name(generation.base)
+
+    def _index_folder(self, generation: Generation) -> Path:
+        return self.path / INDEX / f"g{generation.number}"
+
+    # The index files
+
+    def build_index(self, *, force: bool = True) -> bool:
+        """Bring the derived files up to date: the vector file always, the index where that is cheaper than going on
+        with the one there is, or with `force`.
+
+        Returns whether a new index was written. StoreError where another process is at it.
+        """
+        searcher = self.searcher()
+        merge = force or searcher.should_merge()
+        with lease(self.path, "index"):
+            with self.store.read() as reader:
+                generation, serial = reader.generation(), reader.serial
+                assert generation is not None
+                folder = self._index_folder(generation)
+                folder.mkdir(parents=True, exist_ok=True)
+                vectors.extend(folder, generation, reader)
+                if not merge:
+                    return False
+                rows = _LiveRows(reader, generation)
+            number = generation.base + 1
+            write_base(
+                folder / _base_name(number),
+                rows.codes,
+                rows.code_ids,
+                rows.item_ids,
+                rows.regions,
+                self._metadata_of(rows.item_ids),
+                recall_target=settings.number("recall_target"),
+                flat_up_to=int(settings.number("flat_up_to")),
+                seed=0,
+            )
+            with self.store.write() as writer:
+                writer.set_base(generation.number, number, serial)
+            for other in folder.iterdir():
+                if other.name.startswith("base-") and other.name != _base_name(number):
+                    shutil.rmtree(other, ignore_errors=True)
+        return True
+
+    def _metadata_of(self, item_ids: I64) -> Iterator[Mapping[str, object]]:
+        page = 1000
+        for start in range(0, len(item_ids), page):
+            with self.store.read() as reader:
+                found = [reader.item(int(item_id)) for item_id in item_ids[start : start + page]]
+            # An item that has gone since is among the removed codes by now.
+            yield from (item.metadata if item is not None else {} for item in found)
+
+
+def _base_name(number: int) -> str:
+    return f"base-{number:06d}"
+
+
+class _LiveRows:
+    """The live rows of a generation as arrays, by code id."""
+
+    def __init__(self, reader: Reader, generation: Generation, *, with_vectors: bool = False) -> None:
+        self.codes = np.empty((generation.next_code, generation.bits // 8), np.uint8)
+        owners = np.empty(generation.next_code, "<i8")
+        regions = np.empty(generation.next_code, np.int32)
+        for block in reader.code_rows(generation):
+            part = slice(block.first, block.first + len(block.codes))
+            self.codes[part] = block.codes
+            owners[part], regions[part] = block.owners["item_id"], block.owners["region"]
+        live = owners != REMOVED_ITEM
+        if with_vectors:
+            blocks = list(reader.vector_rows(generation))
+            empty = np.empty((0, generation.bits + codes.SCALE_BYTES), np.uint8)
+            self.vectors = np.concatenate([empty, *blocks])[live]
+        if not live.all():
+            self.codes = self.codes[live]
+        self.code_ids: I64 = np.flatnonzero(live)
+        self.item_ids: I64 = owners[live].astype(np.int64, copy=False)
+        self.regions: I32 = regions[live]

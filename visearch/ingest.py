@@ -1,0 +1,301 @@
+"""Pictures into the store: read -> decode -> embed (`prepare`, in any thread) -> one transaction (`commit`).
+
+The indexing pipeline and uploads both go this way. Equal bytes are decoded once: whoever comes second is `Same`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visearch import codes, images, settings
+from visearch.codes import U8
+from visearch.embedder import Embedder
+from visearch.errors import ImageError
+from visearch.files import read_limited
+from visearch.store import OWNER, Failure, Generation, Item, Store, Writer
+
+
+@dataclass(frozen=True)
+class File:
+    """A picture to be taken in, under an id that was reserved for it. `data` are its bytes where it is no file.
+
+    `authoritative` metadata (a manifest's) replaces what is stored; other metadata (a folder's) only adds to it.
+    """
+
+    item_id: int
+    source: str
+    size: int
+    mtime_ns: int
+    origin: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+    authoritative: bool = False
+    data: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Decoded and embedded: code uint8 [D/8], vector uint8 [D + 2] (int8 copy and scale), thumbnail JPEG."""
+
+    file: File
+    content: bytes
+    width: int
+    height: int
+    thumbnail: bytes
+    code: U8
+    vector: U8
+
+
+@dataclass(frozen=True)
+class Same:
+    """Its bytes are those of an item in the store, or of a picture on its way there."""
+
+    file: File
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Cannot be used. `content` is empty where the bytes could not be read."""
+
+    file: File
+    content: bytes
+    reason: str
+    message: str
+
+
+Outcome = Embedded | Same | Failed
+
+
+class Claims:
+    """Contents on their way into the store, so that equal bytes are decoded once. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._contents: set[bytes] = set()
+
+    def take(self, content: bytes) -> bool:
+        """True for the first who comes with this content."""
+        with self._lock:
+            if content in self._contents:
+                return False
+            self._contents.add(content)
+            return True
+
+    def release(self, content: bytes) -> None:
+        """The content is in the store, or known to be unusable."""
+        with self._lock:
+            self._contents.discard(content)
+
+
+def prepare(files: Sequence[File], store: Store, embedder: Callable[[], Embedder], claims: Claims) -> list[Outcome]:
+    """Read, decode and embed files; an outcome for each, in order. `embedder` is only called to decode."""
+    side = int(settings.number("thumbnail_side"))
+    outcomes: list[Outcome | None] = []
+    decoded: list[tuple[int, bytes, tuple[int, int], U8, bytes]] = []
+    for file in files:
+        outcome = _read(file, store, claims)
+        if not isinstance(outcome, tuple):
+            outcomes.append(outcome)
+            continue
+        content, data = outcome
+        model = embedder()
+        try:
+            picture = images.decode(data, min_side=model.min_side())
+        except ImageError as error:
+            outcomes.append(Failed(file, content, error.reason, error.message))
+            continue
+        # The picture may be large: only its small copies are kept for the batch.
+        small = (model.prepare(picture), images.thumbnail(picture, side))
+        decoded.append((len(outcomes), content, (picture.width, picture.height), *small))
+        outcomes.append(None)
+    if decoded:
+        embeddings = embedder().embed(np.stack([image for *_, image, _ in decoded]))
+        packed = codes.pack(embeddings)
+        rows = codes.to_rows(*codes.quantize(embeddings))
+        for (position, content, size, _, jpeg), code, row in zip(decoded, packed, rows, strict=True):
+            outcomes[position] = Embedded(files[position], content, *size, jpeg, code, row)
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _read(file: File, store: Store, claims: Claims) -> Outcome | tuple[bytes, bytes]:
+    """The content hash and bytes of a file that has to be decoded, or an outcome that needs no decoding."""
+    try:
+        data = read_limited(Path(file.source)) if file.data is None else file.data
+    except ImageError as error:
+        return Failed(file, b"", error.reason, error.message)
+    content = hashlib.sha256(data).digest()
+    if not claims.take(content):
+        return Same(file, content)
+    with store.read() as reader:
+        stored = bool(reader.items_with_content(content))
+    if stored:
+        claims.release(content)
+        return Same(file, content)
+    return content, data
+
+
+def commit(store: Store, outcomes: Sequence[Outcome]) -> tuple[Counter[str], list[Same]]:
+    """Write outcomes in one transaction; what this returns is on disk.
+
+    Returns:
+        How many were "added", "updated", "unchanged" and "skipped", and the `Same` whose content is not in the store,
+        because its first picture is still on its way or has gone.
+    """
+    counts: Counter[str] = Counter()
+    unresolved: list[Same] = []
+    # Where a known content has its file gone, this is that file moved; the look at the disk comes before the lock.
+    moved = _moved(store, [outcome for outcome in outcomes if isinstance(outcome, Same)])
+    with store.write() as writer:
+        changes = _Changes(writer)
+        for outcome in outcomes:
+            if isinstance(outcome, Embedded):
+                counts[changes.embedded(outcome)] += 1
+            elif isinstance(outcome, Failed):
+                changes.failed(outcome)
+                counts["skipped"] += 1
+            else:
+                done = changes.same(outcome, moved)
+                if done:
+                    counts[done] += 1
+                else:
+                    unresolved.append(outcome)
+        changes.write_codes()
+    return counts, unresolved
+
+
+def _moved(store: Store, outcomes: Sequence[Same]) -> set[int]:
+    """Items with the content of one of these whose own file is gone."""
+    if not outcomes:
+        return set()
+    with store.read() as reader:
+        ids = {item_id for outcome in outcomes for item_id in reader.items_with_content(outcome.content)}
+        items = [item for item in map(reader.item, ids) if item is not None]
+    return {item.item_id for item in items if Path(item.source).is_absolute() and not os.path.lexists(item.source)}
+
+
+class _Changes:
+    """The changes of one transaction. New codes are collected and appended together at its end."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._generations = writer.generations()
+        active = writer.generation()
+        assert active is not None
+        self._active = active
+        self._new: dict[int, list[tuple[int, U8, U8]]] = {}  # generation -> (item_id, codes, vectors of its regions)
+
+    def embedded(self, outcome: Embedded) -> str:
+        file = outcome.file
+        old = self._stored(file.source)
+        if old is not None and old.content == outcome.content:  # another process was faster
+            return self._retag(old, file)
+        item = _item(old, file, outcome.content, (outcome.width, outcome.height))
+        if old is not None:
+            self._remove_codes(item.item_id)
+        self._writer.put_item(item)
+        self._writer.put_thumbnail(item.item_id, outcome.thumbnail)
+        self._add_codes(self._active, item.item_id, outcome.code[None], outcome.vector[None])
+        return "added" if old is None else "updated"
+
+    def failed(self, outcome: Failed) -> None:
+        """An item that was there stays as it was: its file may come back."""
+        file = outcome.file
+        reason = (outcome.reason, outcome.message, file.size, file.mtime_ns, images.decoders_fingerprint(), file.origin)
+        self._writer.put_failure(Failure(file.source, *reason))
+
+    def same(self, outcome: Same, moved: set[int]) -> str:
+        """What was done, or "" where no item has this content."""
+        file = outcome.file
+        old = self._stored(file.source)
+        if old is not None and old.content == outcome.content:
+            return self._retag(old, file)
+        twins = self._writer.items_with_content(outcome.content)
+        if not twins:
+            return ""
+        gone = [item_id for item_id in twins if item_id in moved]
+        if old is None and gone:
+            twin = self._writer.item(gone[0])
+            assert twin is not None
+            moved.discard(twin.item_id)
+            return self._retag(twin, file)
+        twin = self._writer.item(twins[0])
+        assert twin is not None
+        item = _item(old, file, outcome.content, (twin.width, twin.height))
+        self._copy_codes(twin.item_id, item.item_id)
+        self._writer.put_item(replace(item, regions=twin.regions))
+        thumbnail = self._writer.thumbnail(twin.item_id)
+        if thumbnail is not None:
+            self._writer.put_thumbnail(item.item_id, thumbnail)
+        return "added" if old is None else "updated"
+
+    def _retag(self, old: Item, file: File) -> str:
+        """The picture is the same, its place, time or metadata may be new."""
+        item = replace(_item(old, file, old.content, (old.width, old.height)), regions=old.regions)
+        if item == old:
+            self._writer.clear_failure(file.source)
+            return "unchanged"
+        self._writer.put_item(item)
+        if item.source == old.source and item.metadata == old.metadata:
+            return "unchanged"
+        # Searchers keep metadata beside the codes: new rows carry the new metadata to them.
+        self._copy_codes(item.item_id, item.item_id)
+        return "updated"
+
+    def _stored(self, source: str) -> Item | None:
+        known = self._writer.known(source)
+        return None if known is None else self._writer.item(known.item_id)
+
+    def _remove_codes(self, item_id: int) -> None:
+        for generation in self._generations:
+            self._new[generation.number] = [new for new in self._new.get(generation.number, []) if new[0] != item_id]
+            self._writer.remove_codes(generation, item_id)
+
+    def _copy_codes(self, origin: int, target: int) -> None:
+        """Give `target` the codes of `origin`, which may be itself, in every generation that has them."""
+        found = [(generation, *self._codes_of(generation, origin)) for generation in self._generations]
+        self._remove_codes(target)
+        for generation, code, vector in found:
+            if len(code):
+                self._add_codes(generation, target, code, vector)
+
+    def _codes_of(self, generation: Generation, item_id: int) -> tuple[U8, U8]:
+        for new_id, code, vector in self._new.get(generation.number, []):
+            if new_id == item_id:
+                return code, vector
+        code_ids = self._writer.code_ids(generation.number, item_id)
+        return self._writer.codes_at(generation, code_ids), self._writer.vectors_at(generation, code_ids)
+
+    def _add_codes(self, generation: Generation, item_id: int, code: U8, vector: U8) -> None:
+        self._new.setdefault(generation.number, []).append((item_id, code, vector))
+
+    def write_codes(self) -> None:
+        for generation in self._generations:
+            new = self._new.get(generation.number, [])
+            if not new:
+                continue
+            owners = np.array([(item_id, region) for item_id, code, _ in new for region in range(len(code))], OWNER)
+            packed = np.concatenate([code for _, code, _ in new])
+            vectors = np.concatenate([vector for _, _, vector in new])
+            self._writer.append_codes(generation.number, owners, packed, vectors)
+
+
+def _item(old: Item | None, file: File, content: bytes, size: tuple[int, int]) -> Item:
+    """The item that a file makes; one that is there keeps its id, and its metadata unless the new is authoritative."""
+    item_id = file.item_id if old is None else old.item_id
+    metadata = file.metadata if old is None or file.authoritative else {**file.metadata, **old.metadata}
+    return Item(item_id, file.source, file.size, file.mtime_ns, content, *size, file.origin, metadata)
+
+
+def remove_items(store: Store, item_ids: Sequence[int]) -> int:
+    """Remove items in one transaction; returns how many were there."""
+    with store.write() as writer:
+        return sum(writer.remove_item(item_id) for item_id in item_ids)

@@ -1,0 +1,245 @@
+"""Looking after a collection: what is in it, whether it is whole, copies of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visearch import codes
+from visearch.collection import INDEX, MODELS, STORE, Collection
+from visearch.errors import IndexFileError, ModelError, StoreError, UsageError
+from visearch.files import TEMPORARY, fsync_folder
+from visearch.index import Base
+from visearch.store import REMOVED_ITEM, Generation, Item, Reader
+from visearch.vectors import VectorFile
+
+EXPORT_ROWS = 4096
+
+
+def info(collection: Collection) -> dict[str, Any]:
+    """What is in a collection, as `visearch info --json` prints it; sizes in bytes."""
+    with collection.store.read() as reader:
+        generation = reader.generation()
+        items = reader.item_count()
+        skipped = Counter(failure.reason for failure in reader.failures())
+    values: dict[str, Any] = {"collection": str(collection.path), "items": items, "skipped": dict(skipped)}
+    values["bytes"] = {part: _size(collection.path / part) for part in (STORE, INDEX, MODELS)}
+    if generation is None:
+        return values
+    searcher = collection.searcher()
+    values["generation"] = {
+        key: getattr(generation, key)
+        for key in ("number", "model", "version", "model_sha256", "bits", "precision", "runtime", "device")
+    }
+    values["index"] = {
+        **(asdict(searcher.base.info) if searcher.base else {}),
+        "codes": searcher.index.live_rows,
+        "delta": searcher.index.delta_rows,
+        "removed": searcher.index.dead_rows,
+    }
+    return values
+
+
+def _size(folder: Path) -> int:
+    """Bytes on disk of a folder; the store's file is sparse, so blocks count, not lengths."""
+    files = [Path(root, name).lstat() for root, _, names in os.walk(folder) for name in names]
+    return sum(getattr(status, "st_blocks", status.st_size // 512) * 512 for status in files)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as it should be. `kind`: store, index or files; index problems can be repaired."""
+
+    kind: str
+    message: str
+
+
+def check(collection: Collection) -> list[Problem]:
+    """Compare the store with itself, the index files with the store, and the items with their files."""
+    with collection.store.read() as reader:
+        generation = reader.generation()
+        if generation is None:
+            return []
+        problems = list(_check_store(reader, generation))
+        problems += _check_index(collection, reader, generation)
+    problems += _check_files(collection)
+    model = collection.path / MODELS / f"{generation.model_sha256}.onnx"
+    if not model.exists():
+        problems.append(Problem("store", f"{model}: the copy of the model is missing; put {generation.model} there"))
+    return problems
+
+
+def _check_store(reader: Reader, generation: Generation) -> Iterator[Problem]:
+    owners: dict[int, list[int]] = {}
+    rows = 0
+    for block in reader.code_rows(generation):
+        rows += len(block.codes)
+        for code_id, item_id in zip(block.code_ids.tolist(), block.owners["item_id"].tolist(), strict=True):
+            if item_id != REMOVED_ITEM:
+                owners.setdefault(item_id, []).append(code_id)
+    vector_rows = sum(len(block) for block in reader.vector_rows(generation))
+    if not rows == vector_rows == generation.next_code:
+        yield Problem("store", f"{rows} codes and {vector_rows} vectors are stored of {generation.next_code}")
+    for item in reader.items():
+        name = f"item {item.item_id} ({item.source})"
+        known = reader.known(item.source)
+        if known is None or known.item_id != item.item_id:
+            yield Problem("store", f"{name}: is not found by its source")
+        if item.item_id not in reader.items_with_content(item.content):
+            yield Problem("store", f"{name}: is not found by its content")
+        code_ids = reader.code_ids(generation.number, item.item_id).tolist()
+        if code_ids != owners.pop(item.item_id, []) or len(code_ids) != len(item.regions):
+            yield Problem("store", f"{name}: its codes are not those that the blocks hold")
+        if reader.thumbnail(item.item_id) is None:
+            yield Problem("store", f"{name}: has no thumbnail")
+    for item_id in owners:
+        yield Problem("store", f"item {item_id}: has codes, but there is no such item")
+
+
+def _check_index(collection: Collection, reader: Reader, generation: Generation) -> Iterator[Problem]:
+    """Every live code the index files hold is the store's, and none is missing from them that they should hold."""
+    if not generation.base:
+        return
+    folder = collection.base_folder(generation)
+    try:
+        base = Base.open(folder)
+        mapped = VectorFile(folder.parent, generation)
+    except IndexFileError as error:
+        yield Problem("index", error.message)
+        return
+    position = 0
+    last = int(base.code_ids[-1]) if base.rows else -1
+    for block, vectors in zip(reader.code_rows(generation), reader.vector_rows(generation), strict=True):
+        held = np.isin(block.code_ids, base.code_ids)
+        live = (block.owners["item_id"] != REMOVED_ITEM) & (block.code_ids <= last)
+        part = slice(position, position + int(held.sum()))
+        position = part.stop
+        if (live & ~held).any():
+            yield Problem("index", f"{folder}: lacks code {block.code_ids[live & ~held][0]}")
+        if not np.array_equal(base.codes[part], block.codes[held]):
+            yield Problem("index", f"{folder}: codes {block.first} and on are not the store's")
+        known = block.code_ids[block.code_ids < mapped.rows]
+        if not np.array_equal(mapped.gather(known, reader), vectors[: len(known)]):
+            yield Problem("index", f"{folder.parent}: vectors {block.first} and on are not the store's")
+
+
+def _check_files(collection: Collection) -> Iterator[Problem]:
+    for item in collection.items():
+        path = Path(item.source)
+        if not path.is_absolute():
+            continue
+        try:
+            status = path.stat()
+        except OSError:
+            yield Problem("files", f"{item.source}: gone (item {item.item_id}); `visearch index --prune` removes it")
+            continue
+        if (status.st_size, status.st_mtime_ns) != (item.size, item.mtime_ns):
+            yield Problem("files", f"{item.source}: changed (item {item.item_id}); `visearch index` takes it in anew")
+
+
+def backup(collection: Collection, destination: Path) -> None:
+    """Copy a collection while it is in use: one consistent moment of it, complete when this returns.
+
+    Raises:
+        UsageError: the destination exists and is not an empty folder.
+        StoreError: it cannot be written; nothing is left there then.
+    """
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        raise UsageError(f"{destination}: exists already; name a folder that does not")
+    partial = destination.with_name(destination.name + TEMPORARY)
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        (partial / STORE).mkdir(parents=True)
+        collection.store.copy(partial / STORE)
+        shutil.copytree(collection.path / MODELS, partial / MODELS)
+        with Collection.open(partial) as copy:
+            with copy.store.read() as reader:
+                generation = reader.generation()
+            if generation is not None and generation.base:
+                copy.build_index()
+        for folder, _, files in os.walk(partial):
+            for name in files:
+                with Path(folder, name).open("rb") as file:
+                    os.fsync(file.fileno())
+            fsync_folder(Path(folder))
+        partial.replace(destination)
+        fsync_folder(destination.parent)
+    except (OSError, StoreError, ModelError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise StoreError(f"{destination}: cannot be written ({error.strerror or error})") from None
+        raise
+
+
+def export(collection: Collection, path: Path) -> int:
+    """Write a Parquet file, a row for each code: item_id, region, box, source, width, height, code, embedding,
+    metadata (JSON). `embedding` is the int8 copy times its scale. Returns the number of rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    generation = collection.generation
+    schema = pa.schema(
+        [
+            ("item_id", pa.int64()),
+            ("region", pa.int32()),
+            ("box", pa.list_(pa.float64(), 4)),
+            ("source", pa.string()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("code", pa.binary(generation.bits // 8)),
+            ("embedding", pa.list_(pa.float32(), generation.bits)),
+            ("metadata", pa.string()),
+        ],
+        {"model": generation.model, "model_sha256": generation.model_sha256, "generation": str(generation.number)},
+    )
+    partial = path.with_name(path.name + TEMPORARY)
+    count = 0
+    try:
+        with pq.ParquetWriter(partial, schema) as writer:
+            page: list[Item] = []
+            for item in collection.items():
+                page.append(item)
+                if len(page) == EXPORT_ROWS:
+                    count += _export_page(collection, generation, page, writer, schema)
+                    page = []
+            count += _export_page(collection, generation, page, writer, schema)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from None
+    return count
+
+
+def _export_page(collection: Collection, generation: Generation, items: list[Item], writer: Any, schema: Any) -> int:
+    import pyarrow as pa
+
+    with collection.store.read() as reader:
+        rows = [
+            (item, region, int(code_id))
+            for item in items
+            for region, code_id in enumerate(reader.code_ids(generation.number, item.item_id))
+        ]
+        code_ids = [code_id for *_, code_id in rows]
+        packed = reader.codes_at(generation, code_ids)
+        embeddings = codes.dequantize(*codes.from_rows(reader.vectors_at(generation, code_ids)))
+    columns = [
+        [item.item_id for item, _, _ in rows],
+        [region for _, region, _ in rows],
+        [item.regions[region] for item, region, _ in rows],
+        [item.source.encode("utf-8", "replace").decode() for item, _, _ in rows],
+        [item.width for item, _, _ in rows],
+        [item.height for item, _, _ in rows],
+        [code.tobytes() for code in packed],
+        pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), generation.bits),
+        [json.dumps(item.metadata, ensure_ascii=False) for item, _, _ in rows],
+    ]
+    writer.write_batch(pa.record_batch(columns, schema=schema))
+    return len(rows)
