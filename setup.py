@@ -36,6 +36,7 @@ setup(
         "onnxruntime>=1.18",
         "pyarrow>=15",
         "watchfiles>=0.21",
+        "filelock>=3.13",
     ],
     extras_require={
         # One pip command for all of them: a bare `pip install timm` brings a CUDA torch.
@@ -43,7 +44,7 @@ setup(
         "report": ["matplotlib>=3.8"],
         "heif": ["pillow-heif>=0.18"],
         "scale": ["ray[data]>=2.40"],
-        "test": ["pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis>=6.100", "psutil"],
+        "test": ["pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis>=6.100", "psutil", "onnx>=1.16"],
         "dev": ["ruff", "mypy>=1.11", "build", "pyarrow-stubs", "types-psutil"],
     },
     entry_points={"console_scripts": ["visearch=visearch.cli:main"]},

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny_model import write_model
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("VISEARCH_SHARED", ROOT.parent / "shared"))
 
@@ -32,3 +34,9 @@ def shared() -> Path:
 def baseline(shared: Path) -> Path:
     """The ImageNet baseline model: 1,024 bits, follows the model contract."""
     return shared / "models" / "imagenet_baseline.onnx"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model of the contract, made here: 64 bits."""
+    return write_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
