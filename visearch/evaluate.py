@@ -28,7 +28,7 @@ from visearch.metrics import MEASURES, bootstrap_interval
 from visearch.rankings import Rankings, rank_and_measure
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from visearch.collection import Collection
     from visearch.embedder import Embedder
@@ -121,17 +121,18 @@ class Evaluation:
             "setup": dict(self.setup),
         }
 
-    def table(self) -> Table:
-        """The measures in percent with their 95% intervals, for a terminal."""
+    def table(self) -> Group:
+        """What was measured and the measures in percent with their 95% intervals, for a terminal."""
+        from rich.console import Group
         from rich.table import Table
 
-        table = Table(title=self.headline(), title_justify="left", title_style="none")
-        table.add_column("percent (95% interval)")
+        table = Table()
+        table.add_column("%, 95% interval", no_wrap=True)
         for way in self.means:
-            table.add_column(way, justify="right")
+            table.add_column(way, justify="right", no_wrap=True)
         for name, title in TITLES.items():
             table.add_row(title, *(self.cell(way, name) for way in self.means))
-        return table
+        return Group(self.headline(), table)
 
     def cell(self, way: str, name: str) -> str:
         """One figure in percent with its interval: `62.5 (60.1-64.8)`."""
@@ -265,7 +266,7 @@ def _embed_group(model: Embedder, queries: Sequence[Query]) -> list[_Embedded | 
     failed: list[_Embedded | Unreadable] = []
     for query in queries:
         try:
-            data = _read(query.path)
+            data = read_limited(query.path)
             picture = images.decode(data, min_side=model.min_side(), box=query.box)
             prepared.append((query, hashlib.sha256(data).digest(), model.prepare(picture, query.box)))
         except ImageError as error:
@@ -276,18 +277,6 @@ def _embed_group(model: Embedder, queries: Sequence[Query]) -> list[_Embedded | 
         return failed
     vectors = model.embed(np.stack([inputs for _, _, inputs in prepared]))
     return failed + [_Embedded(*row[:2], vector) for row, vector in zip(prepared, vectors, strict=True)]
-
-
-def _read(path: Path) -> bytes:
-    limit = int(settings.number("max_file_megabytes") * settings.MEGABYTE)
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise ImageError("unreadable", f"{path}: {error.strerror or error}") from None
-    if len(data) > limit:
-        raise ImageError("too-large", f"{path}: over {limit} bytes (max_file_megabytes)")
-    return data
 
 
 class _Truth(NamedTuple):

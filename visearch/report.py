@@ -15,6 +15,7 @@ import numpy as np
 from visearch import images
 from visearch.errors import ImageError, VisearchError
 from visearch.evaluate import TITLES, Evaluation, Query
+from visearch.files import read_limited
 from visearch.images import WHOLE, Box
 from visearch.metrics import CONFIDENCE, RESAMPLES, SEED, precision_curve
 from visearch.rankings import HEAD
@@ -120,12 +121,13 @@ sum; where the two overlap, no distance tells them apart (<code>--max-distance</
 
 
 def _table(evaluation: Evaluation) -> str:
-    head = "".join(f"<th><i style='background:{COLOURS[way]}'></i>{escape(way)}</th>" for way in evaluation.means)
+    ways = "".join(f"<th><i style='background:{COLOURS[way]}'></i>{escape(way)}</th>" for way in evaluation.means)
+    head = f"<thead><tr><th>percent, 95% interval</th>{ways}</tr></thead>"
     rows = "".join(
         f"<tr><th>{title}</th>{''.join(_cell(evaluation, way, name) for way in evaluation.means)}</tr>"
         for name, title in TITLES.items()
     )
-    return f"<table class='measures'><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<table class='measures'>{head}<tbody>{rows}</tbody></table>"
 
 
 def _cell(evaluation: Evaluation, way: str, name: str) -> str:
@@ -164,7 +166,8 @@ def _curves(evaluation: Evaluation) -> Figure:
         precision = precision_curve(ranking.relevant, len(places)).mean(axis=0)
         recall = np.maximum.accumulate(ranking.relevant[:, : len(places)], axis=1).mean(axis=0)
         for axes, values in ((left, precision), (right, recall)):
-            axes.plot(places, 100 * values, color=COLOURS[way], label=way, linewidth=2)
+            # The last one is dashed: it often covers the one before it.
+            axes.plot(places, 100 * values, color=COLOURS[way], label=way, lw=2, ls="--" if way == "float" else "-")
     for axes, name in ((left, "Precision@K"), (right, "Recall@K")):
         axes.set(title=name, xlabel="K", ylabel="percent", xlim=(1, max(2, len(places))), ylim=(0, None))
         axes.legend(frameon=False)
@@ -177,7 +180,7 @@ def _histograms(evaluation: Evaluation) -> Figure:
     distances, right_first = first.distances[:, 0], first.relevant[:, 0]
     edges = np.histogram_bin_edges(distances, HISTOGRAM_BINS).tolist()
     for chosen, colour, name in ((right_first, HIT, "hits"), (~right_first, MISS, "misses")):
-        left.hist(distances[chosen], edges, color=colour, alpha=0.6, label=name)
+        left.hist(distances[chosen], edges, color=colour, alpha=0.6, label=name, histtype="stepfilled")
     left.set(title="The first result", xlabel="Hamming distance (bits)", ylabel="queries")
     bits = np.arange(len(evaluation.rankings.hit_distances))
     pairs = evaluation.rankings.hit_distances, evaluation.rankings.miss_distances
@@ -185,7 +188,7 @@ def _histograms(evaluation: Evaluation) -> Figure:
     edges = np.histogram_bin_edges(bits[used[0] : used[-1] + 1], HISTOGRAM_BINS).tolist()
     for counts, colour, name in zip(pairs, (HIT, MISS), ("hits", "misses"), strict=True):
         weights = 100 * counts / max(1, counts.sum())
-        right.hist(bits, edges, weights=weights, color=colour, alpha=0.6, label=name)
+        right.hist(bits, edges, weights=weights, color=colour, alpha=0.6, label=name, histtype="stepfilled")
     right.set(title="All pairs", xlabel="Hamming distance (bits)", ylabel="percent of the pairs")
     for axes in (left, right):
         axes.legend(frameon=False)
@@ -226,7 +229,7 @@ def _contact_row(evaluation: Evaluation, collection: Collection, place: int, *, 
     cells = [_tile(_query_picture(query), [labels, f"Average P@20 {precision:.0f}"], "query", query.box, query.source)]
     if with_answer:
         answer = int(evaluation.rankings.answers[place])
-        cells.append(_item(collection, answer, "answer", ["nearest right answer"], evaluation.setup["label"]))
+        cells.append(_item(collection, answer, "answer", ["right answer"], evaluation.setup["label"]))
     found = int((ranking.items[place] >= 0).sum())
     for rank in range(min(SHOWN_RESULTS - with_answer, found)):
         kind = "hit" if ranking.relevant[place, rank] else "miss"
@@ -256,8 +259,8 @@ def _tile(jpeg: bytes | None, lines: list[str], kind: str, box: Box, source: str
 def _query_picture(query: Query) -> bytes | None:
     """None where the file has gone since it was measured."""
     try:
-        return images.thumbnail(images.decode(query.path.read_bytes(), min_side=THUMBNAIL_SIDE), THUMBNAIL_SIDE)
-    except (OSError, ImageError):
+        return images.thumbnail(images.decode(read_limited(query.path), min_side=THUMBNAIL_SIDE), THUMBNAIL_SIDE)
+    except ImageError:
         return None
 
 
@@ -329,6 +332,7 @@ section.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(
 table { border-collapse: collapse; width: 100%; }
 .measures th, .measures td { padding: 9px 12px; text-align: right; border-bottom: 1px solid #f3f4f6; }
 .measures th:first-child { text-align: left; font-weight: 500; }
+.measures thead th:first-child { color: #6b7280; font-weight: 400; }
 .measures td b { font-size: 18px; font-variant-numeric: tabular-nums; }
 .measures small { display: inline-block; width: 92px; color: #6b7280; font-variant-numeric: tabular-nums; }
 .measures i { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 7px; }

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 
 from visearch import images
+from visearch.errors import ImageError
 from visearch.files import read_limited
-from visearch.images import Box
+from visearch.images import WHOLE, Box
 
 if TYPE_CHECKING:
     from visearch.collection import Collection
@@ -78,6 +79,33 @@ def draw_sheet(query: Image.Image, box: Box | None, tiles: Sequence[Tile], *, na
     return sheet
 
 
+def sheet_of(collection: Collection, query: Path | int, box: Box | None, results: Results) -> Image.Image:
+    """Draw what a search for a picture, or for an item of the collection, found. ImageError where it is no picture."""
+    source = Path(collection.item(query).source) if isinstance(query, int) else query
+    try:
+        picture = images.decode(read_limited(source), min_side=QUERY_SIDE).image
+    except ImageError:
+        if not isinstance(query, int):
+            raise
+        picture = _thumbnail(collection, query)  # the file of an item may be gone, its thumbnail is kept
+    tiles = [
+        Tile(
+            _thumbnail(collection, match.item),
+            match.name,
+            match.distance,
+            match.score if results.reranked else None,
+            match.box,
+        )
+        for match in results
+    ]
+    return draw_sheet(picture, box, tiles, name=source.name)
+
+
+def _thumbnail(collection: Collection, item_id: int) -> Image.Image:
+    jpeg = collection.thumbnail(item_id)
+    return images.decode(jpeg).image if jpeg else Image.new("RGB", (TILE_SIDE, TILE_SIDE), PANEL)
+
+
 def _draw_tile(sheet: Image.Image, corner: tuple[int, int], rank: int, tile: Tile) -> None:
     draw = ImageDraw.Draw(sheet)
     left, top = corner
@@ -105,7 +133,7 @@ def _fit(image: Image.Image, side: int) -> Image.Image:
 
 def _outlined(image: Image.Image, box: Box | None, *, veil: bool = False) -> Image.Image:
     """The picture with a box drawn on it, and dimmed outside of it if `veil`."""
-    if box is None or tuple(box) == (0, 0, 1, 1):
+    if box is None or box == WHOLE:
         return image
     x0, y0, x1, y1 = (round(part * side) for part, side in zip(box, 2 * image.size, strict=True))
     corners = (x0, y0, max(x0, x1 - 1), max(y0, y1 - 1))
@@ -136,15 +164,3 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont), "every wheel of Pillow brings FreeType"
     return font
-
-
-def sheet_of(collection: Collection, query: Path | int, box: Box | None, results: Results) -> Image.Image:
-    """The sheet of a search: `query` is the file or the item that was searched with."""
-    source = Path(collection.item(query).source) if isinstance(query, int) else query
-    picture = images.decode(read_limited(source), min_side=QUERY_SIDE)
-    tiles = []
-    for match in results:
-        jpeg = collection.thumbnail(match.item)
-        shown = images.decode(jpeg).image if jpeg else Image.new("RGB", (TILE_SIDE, TILE_SIDE), PANEL)
-        tiles.append(Tile(shown, match.name, match.distance, match.score, match.box))
-    return draw_sheet(picture.image, box, tiles, name=source.name)
