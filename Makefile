@@ -46,10 +46,11 @@ wheel: $(STAMP)  ## build dist/visearch-*.whl
 	rm -rf build dist
 	$(BIN)/python -m build --wheel --outdir dist
 
-# The GPU forms hold the same modules as the CPU forms, so the two must never be installed together.
-install-gpu: $(STAMP)  ## swap faiss-cpu and onnxruntime for their GPU forms (CUDA 12); `make clean` goes back
+# The GPU forms hold the same modules as the CPU forms, so the two must never be installed together. They bring the
+# CUDA libraries they need (12 for faiss, 13 for ONNX Runtime); the driver has to be one for CUDA 13.
+install-gpu: $(STAMP)  ## swap faiss-cpu and onnxruntime for their GPU forms; `make clean` goes back
 	$(BIN)/pip uninstall --quiet --yes faiss-cpu onnxruntime
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt faiss-gpu onnxruntime-gpu
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt faiss-gpu 'onnxruntime-gpu[cuda,cudnn]'
 
 # torch and timm, for training and for the loop that benchmarks/bench_indexing.py compares with.
 train-venv: .venv-train/.installed  ## .venv-train with the training extra
