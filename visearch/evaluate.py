@@ -21,6 +21,7 @@ from visearch import codes, images, settings
 from visearch.codes import F32, I64, U8
 from visearch.embedder import WHOLE
 from visearch.errors import BoxError, ImageError, UsageError, VisearchError
+from visearch.files import read_limited
 from visearch.images import Box
 from visearch.machine import usable_cores
 from visearch.manifest import Row, is_manifest, read_manifest
@@ -186,10 +187,10 @@ def evaluate(
     truth = _truth((item for item in collection.items() if item.item_id in searched), embedded, label)
     measured = [place for place, (relevant, own) in enumerate(truth) if len(np.setdiff1d(relevant, own))]
     if not measured:
+        first = f" (the first, row {unreadable[0].number}: {unreadable[0].message})" if unreadable else ""
         raise VisearchError(
-            f"{queries}: no query can be measured; {len(embedded)} have no other item with the same `{label}`"
-            f" among the {len(searched)} searched, {len(unreadable)} cannot be used"
-            + (f" (row {unreadable[0].number}: {unreadable[0].message})" if unreadable else "")
+            f"{queries}: no query can be measured: {len(embedded)} have no other item with the same `{label}`"
+            f" among the {len(searched)} searched, {len(unreadable)} cannot be used{first}"
         )
     vectors = np.stack([embedded[place].vector for place in measured])
     window = int(settings.number("window"))
