@@ -1,0 +1,336 @@
+"""The large, unchanging part of an index: codes and columns in files that are mapped, never half-written.
+
+A base is a folder: `meta.json`, `rows.bin` (codes and ids), `columns.bin` (what filters need). A small base is flat: a
+search compares the query with every code. A large one is an inverted file (IVF): its codes lie list by list
+(clusters.py), a search ranks the lists by the distance of their centroids and scans the nearest few. How many is chosen
+by measuring recall when the base is written.
+
+The layout is our own rather than FAISS's IndexBinaryIVF, which raises on a selector, drops ties at the k-th distance,
+and holds its lists in memory. Here one mapped copy of the codes serves probed, filtered and exact search.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visearch.arrays import ArrayWriter, open_arrays, verify_arrays
+from visearch.clusters import assign, list_count, train
+from visearch.columns import Columns, write_columns
+from visearch.errors import IndexFileError
+from visearch.files import TEMPORARY, fsync_folder, write_durably
+from visearch.filters import Filter
+from visearch.gpu import GpuFlat
+from visearch.scan import I32, U8, Keep, Positions, Rows, hamming, nearest
+
+I64 = NDArray[np.int64]
+
+FORMAT = 1
+META, ROWS, COLUMNS = "meta.json", "rows.bin", "columns.bin"
+RECALL_AT = 20
+RECALL_QUERIES = 500  # live codes that serve as queries when recall is measured
+COPIED_AT_ONCE = 1 << 16  # rows
+CACHED_FILTERS = 32  # what a filter selects is kept for this many filters: 4 bytes a selected row
+GATHER_FACTOR = 4  # comparing with a scattered row costs about this many times what it does in passing over all
+EXACT_FACTOR = 4  # a filter that selects up to this many times the rows of a plain search is answered exactly
+
+
+@dataclass(frozen=True)
+class BaseInfo:
+    """What `visearch info` tells about a base. `lists` 0 means flat (exact).
+
+    `recall_curve` holds (probes, recall@20) as measured with codes of the base as queries; the last is the one in use.
+    """
+
+    rows: int
+    bits: int
+    lists: int
+    probes: int
+    recall_target: float
+    recall_curve: tuple[tuple[int, float], ...]
+    seed: int
+
+
+def write_base(
+    folder: Path,
+    codes: U8,
+    code_ids: I64,
+    item_ids: I64,
+    regions: I32,
+    metadata: Iterable[Mapping[str, object]],
+    *,
+    recall_target: float,
+    flat_up_to: int,
+    seed: int,
+) -> BaseInfo:
+    """Write a base; it appears under its name complete and durable, or not at all.
+
+    Args:
+        folder: where it will be; replaced where it exists.
+        codes: uint8 [N, D/8].
+        code_ids: int64 [N], ascending, each once.
+        item_ids: int64 [N].
+        regions: int32 [N].
+        metadata: one mapping per code.
+        recall_target: recall@20 that the probes are chosen to reach, in 0..1.
+        flat_up_to: with more codes than this the base is an inverted file.
+        seed: of the k-means sample and of the queries that measure recall.
+
+    Raises:
+        IndexFileError: the disk is full or the folder cannot be written.
+    """
+    temporary = folder.with_name(folder.name + TEMPORARY)
+    try:
+        if temporary.exists():
+            shutil.rmtree(temporary)  # left by a process that was killed
+        temporary.mkdir(parents=True)
+        try:
+            info = _write_files(
+                temporary, codes, code_ids, item_ids, regions, metadata, recall_target, flat_up_to, seed
+            )
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.rename(folder)
+            fsync_folder(folder.parent)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise IndexFileError(f"{folder}: cannot be written: {error.strerror}") from None
+    return info
+
+
+def _write_files(
+    folder: Path,
+    codes: U8,
+    code_ids: I64,
+    item_ids: I64,
+    regions: I32,
+    metadata: Iterable[Mapping[str, object]],
+    recall_target: float,
+    flat_up_to: int,
+    seed: int,
+) -> BaseInfo:
+    rng = np.random.default_rng(seed)
+    count, bits = len(codes), codes.shape[1] * 8
+    lists = list_count(count) if count > flat_up_to else 0
+    writer = ArrayWriter(folder / ROWS)
+    order: I64 | slice = slice(None)
+    row_of: Rows | None = None
+    if lists:
+        centroids = train(codes, lists, rng)
+        list_of = assign(codes, centroids)
+        order = np.argsort(list_of, kind="stable")
+        row_of = np.empty(count, np.uint32)
+        row_of[order] = np.arange(count, dtype=np.uint32)
+        starts = np.concatenate([[0], np.cumsum(np.bincount(list_of, minlength=lists))])
+        writer.add("centroids", [centroids], np.uint8, bits // 8)
+        writer.add("list_starts", [starts], np.int64)
+        writer.add("row_of", [row_of], np.uint32)
+        writer.add("row_code_ids", [code_ids[order]], np.int64)
+        chunks = (codes[order[start : start + COPIED_AT_ONCE]] for start in range(0, count, COPIED_AT_ONCE))
+    else:
+        chunks = (codes[start : start + COPIED_AT_ONCE] for start in range(0, count, COPIED_AT_ONCE))
+    writer.add("codes", chunks, np.uint8, bits // 8)
+    writer.add("code_ids", [code_ids], np.int64)
+    writer.add("item_ids", [item_ids[order]], np.int64)
+    writer.add("regions", [regions[order]], np.int32)
+    rows = writer.finish()
+    columns = write_columns(folder / COLUMNS, metadata, row_of)
+    info = BaseInfo(count, bits, lists, 0, recall_target, (), seed)
+    if lists:
+        unmeasured = Base(folder, info, rows, columns)
+        curve = measure_recall(unmeasured, recall_target, rng)
+        info = BaseInfo(count, bits, lists, curve[-1][0], recall_target, curve, seed)
+    meta = {"format": FORMAT, "info": asdict(info), "rows": rows, "columns": columns}
+    write_durably(folder / META, json.dumps(meta).encode())
+    return info
+
+
+def measure_recall(base: Base, target: float, rng: np.random.Generator) -> tuple[tuple[int, float], ...]:
+    """(probes, recall@20) for 1, 2, 4, ... probes, up to the first that reaches the target.
+
+    Codes of the base are the queries, each without itself. The recall must reach the target by one standard error, so
+    that another sample is likely to as well. A code as near as the 20th true neighbour counts as found.
+    """
+    chosen = rng.choice(base.rows, min(RECALL_QUERIES, base.rows), replace=False)
+    truth = []
+    for row in chosen:
+        _, distances = nearest(base.codes[row], base.codes, RECALL_AT + 1, furthest=base.bits)
+        truth.append(np.sort(distances)[1 : RECALL_AT + 1])  # the first is itself, or a twin of it
+    curve: list[tuple[int, float]] = []
+    probes = 1
+    while True:
+        recalls: NDArray[np.float64] = np.ones(len(chosen))
+        for query, (row, true) in enumerate(zip(chosen, truth, strict=True)):
+            if len(true):
+                rows = base.probed_rows(base.codes[row], probes)
+                found = np.count_nonzero(hamming(base.codes[row], base.codes[rows]) <= true[-1]) - 1
+                recalls[query] = min(found, len(true)) / len(true)
+        recall, error = float(np.mean(recalls)), float(np.std(recalls) / np.sqrt(len(recalls)))
+        curve.append((probes, round(recall, 4)))
+        if recall - error >= target or probes == base.info.lists:
+            return tuple(curve)
+        probes = min(2 * probes, base.info.lists)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a filter selects: rows, ascending, and where each list's part of them starts, int64 [lists + 1]."""
+
+    rows: Rows
+    list_starts: I64
+
+    def has(self, rows: Positions | Rows) -> NDArray[np.bool_]:
+        """Which of some rows are selected."""
+        if not len(self.rows):
+            return np.zeros(len(rows), bool)
+        places = np.searchsorted(self.rows, rows.astype(np.uint32))  # another type would convert all of self.rows
+        selected: NDArray[np.bool_] = self.rows[np.minimum(places, len(self.rows) - 1)] == rows
+        return selected
+
+
+class Base:
+    """A base, opened. Immutable, and safe to use from many threads.
+
+    Attributes:
+        info: sizes, probes and measured recall.
+        codes: uint8 [rows, D/8], item_ids: int64 [rows], regions: int32 [rows]: by row.
+        code_ids: int64 [rows], ascending: not by row where the base has lists; see `rows_of` and `code_ids_of`.
+    """
+
+    def __init__(self, folder: Path, info: BaseInfo, rows: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
+        arrays = open_arrays(folder / ROWS, rows)
+        self.folder = folder
+        self.info = info
+        self.rows, self.bits = info.rows, info.bits
+        self.codes: U8 = arrays["codes"]
+        self.code_ids: I64 = arrays["code_ids"]
+        self.item_ids: I64 = arrays["item_ids"]
+        self.regions: I32 = arrays["regions"]
+        if info.lists:
+            self._centroids: U8 = arrays["centroids"]
+            self._list_starts: I64 = arrays["list_starts"]
+            self._row_of: Rows = arrays["row_of"]
+            self._row_code_ids: I64 = arrays["row_code_ids"]
+        self._columns = Columns(folder / COLUMNS, columns, info.rows)
+        self._described = {ROWS: rows, COLUMNS: columns}
+        self._selected = lru_cache(CACHED_FILTERS)(self._select)
+        self._gpu: GpuFlat | None = None
+
+    @staticmethod
+    def open(folder: Path) -> Base:
+        """Map a base.
+
+        Raises:
+            IndexFileError: it is missing, incomplete, truncated, damaged or of another format: to be rebuilt.
+        """
+        try:
+            meta = json.loads((folder / META).read_bytes())
+            if meta["format"] != FORMAT:
+                raise IndexFileError(f"{folder / META}: format {meta['format']}, this version reads {FORMAT}")
+            described = dict(meta["info"])
+            described["recall_curve"] = tuple(
+                (int(probes), float(recall)) for probes, recall in described["recall_curve"]
+            )
+            info = BaseInfo(**described)
+            base = Base(folder, info, meta["rows"], meta["columns"])
+        except OSError as error:
+            raise IndexFileError(f"{folder / META}: cannot be read: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise IndexFileError(f"{folder / META}: is damaged: {error}") from None
+        base._gpu = GpuFlat.of(base.codes)
+        return base
+
+    def verify(self) -> None:
+        """Read every file and compare its checksum; raises IndexFileError naming the one that differs."""
+        for name, description in self._described.items():
+            verify_arrays(self.folder / name, description)
+
+    def rows_of(self, code_ids: I64) -> Positions:
+        """The rows of those code ids that are here, int64; the others are left out."""
+        places = np.searchsorted(self.code_ids, code_ids)
+        places = places[places < self.rows]
+        here = np.isin(self.code_ids[places], code_ids)
+        return self._row_of[places[here]].astype(np.int64) if self.info.lists else places[here]
+
+    def code_ids_of(self, rows: Positions) -> I64:
+        """The code ids of rows."""
+        return self._row_code_ids[rows] if self.info.lists else self.code_ids[rows]
+
+    def search(
+        self, code: U8, k: int, *, furthest: int, filter: Filter | None, exact: bool, alive: Keep | None
+    ) -> tuple[Positions, I32]:
+        """The k nearest rows that pass the filter and live, with all ties at the k-th; exact, or by probing lists.
+
+        Args:
+            code: uint8 [D/8].
+            k: at least 1.
+            furthest: the largest distance in bits that is wanted.
+            filter: what their metadata must match.
+            exact: compare with every row that passes.
+            alive: which rows live; None when all do.
+
+        Returns:
+            Rows int64 [m] and distances int32 [m]; never fewer than k while more live rows pass and are near enough.
+        """
+        selection = None if filter is None else self._selected(filter)
+        eligible = self.rows if selection is None else len(selection.rows)
+        if exact or not self.info.lists or eligible <= EXACT_FACTOR * self._rows_probed:
+            return self._exact(code, k, furthest, selection, alive)
+        probes, least = self.info.probes, k if selection is None else max(k, self._rows_probed)
+        while True:
+            rows = self.probed_rows(code, probes, selection, least)
+            if alive is not None:
+                rows = rows[alive(rows)]
+            if len(rows) >= k or probes >= self.info.lists:
+                return nearest(code, self.codes, k, furthest=furthest, rows=rows)
+            probes, least = 2 * probes, 2 * least
+
+    def probed_rows(
+        self, code: U8, probes: int, selection: Selection | None = None, least: int = 0
+    ) -> Positions | Rows:
+        """The (selected) rows of the `probes` lists nearest to a code; of more lists where these hold under `least`."""
+        starts = self._list_starts if selection is None else selection.list_starts
+        counts = np.diff(starts)
+        # 16 bits hold any distance, and numpy sorts them by radix
+        order = np.argsort(hamming(code, self._centroids).astype(np.uint16), kind="stable")
+        enough = int(np.searchsorted(np.cumsum(counts[order]), least)) + 1
+        probed = order[: max(probes, enough)]
+        lengths = counts[probed]
+        ends = np.cumsum(lengths)
+        positions = np.repeat(starts[probed] - ends + lengths, lengths) + np.arange(ends[-1])
+        return positions if selection is None else selection.rows[positions]
+
+    def _exact(
+        self, code: U8, k: int, furthest: int, selection: Selection | None, alive: Keep | None
+    ) -> tuple[Positions, I32]:
+        if selection is None:
+            found = self._gpu.nearest(code, k, furthest=furthest, keep=alive) if self._gpu else None
+            return found or nearest(code, self.codes, k, furthest=furthest, keep=alive)
+        if len(selection.rows) * GATHER_FACTOR < self.rows:
+            return nearest(code, self.codes, k, furthest=furthest, rows=selection.rows, keep=alive)
+
+        def keep(rows: Positions | Rows) -> NDArray[np.bool_]:
+            selected = selection.has(rows)
+            return selected if alive is None else selected & alive(rows)
+
+        return nearest(code, self.codes, k, furthest=furthest, keep=keep)
+
+    @property
+    def _rows_probed(self) -> int:
+        """How many rows a plain search compares with."""
+        return self.info.probes * self.rows // max(self.info.lists, 1)
+
+    def _select(self, filter: Filter) -> Selection:
+        rows = self._columns.select(filter)
+        starts = np.searchsorted(rows, self._list_starts) if self.info.lists else np.empty(0, np.int64)
+        return Selection(rows, starts)
