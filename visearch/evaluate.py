@@ -19,10 +19,9 @@ import numpy as np
 
 from visearch import codes, images, settings
 from visearch.codes import F32, I64, U8
-from visearch.embedder import WHOLE
 from visearch.errors import BoxError, ImageError, UsageError, VisearchError
 from visearch.files import read_limited
-from visearch.images import Box
+from visearch.images import WHOLE, Box
 from visearch.machine import usable_cores
 from visearch.manifest import Row, is_manifest, read_manifest
 from visearch.metrics import MEASURES, bootstrap_interval
@@ -124,16 +123,17 @@ class Evaluation:
 
     def table(self) -> Group:
         """What was measured and the measures in percent with their 95% intervals, for a terminal."""
+        from rich.box import SIMPLE_HEAD
         from rich.console import Group
         from rich.table import Table
 
-        table = Table()
-        table.add_column("%, 95% interval", no_wrap=True)
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("percent", no_wrap=True)
         for way in self.means:
             table.add_column(way, justify="right", no_wrap=True)
         for name, title in TITLES.items():
             table.add_row(title, *(self.cell(way, name) for way in self.means))
-        return Group(self.headline(), table)
+        return Group(self.headline(), table, "in brackets: 95% intervals (bootstrap over the queries)")
 
     def cell(self, way: str, name: str) -> str:
         """One figure in percent with its interval: `62.5 (60.1-64.8)`."""
