@@ -107,8 +107,8 @@ sum; where the two overlap, no distance tells them apart (<code>--max-distance</
                 "Queries": evaluation.setup["queries"],
                 "Relevant": f"items with the same {evaluation.setup['label']}",
                 "Measured": f"{len(evaluation.queries)} queries",
-                "Left out": f"{len(evaluation.left_out)} queries to which no item is relevant",
-                "Unreadable": f"{len(evaluation.unreadable)} rows",
+                "Left out": f"{len(evaluation.left_out)} (no item is relevant to them)",
+                "Unreadable": len(evaluation.unreadable),
             }
         )
     }</div></section>

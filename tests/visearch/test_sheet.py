@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from visearch.sheet import ACCENT, COLUMNS, MARGIN, PAPER, QUERY_SIDE, Box, Tile, draw_sheet
+from tests.labelled import index, write_manifest
+from visearch.errors import ImageError
+from visearch.sheet import ACCENT, COLUMNS, MARGIN, PAPER, QUERY_SIDE, Box, Tile, draw_sheet, sheet_of
 
 GREEN, BLUE = (0, 160, 0), (0, 0, 200)
 
@@ -69,3 +73,24 @@ def test_no_match_is_said() -> None:
     heading = empty.crop((MARGIN + QUERY_SIDE, 0, *empty.size))
     assert count(heading, PAPER) < heading.width * heading.height
     assert draw_sheet(blank, None, []).size == empty.size
+
+
+def test_the_sheet_of_a_search_shows_what_was_found(tmp_path: Path, tiny: Path) -> None:
+    for number, colour in enumerate([GREEN, BLUE]):
+        half = Image.new("RGB", (64, 64), PAPER)
+        half.paste(colour, (0, 0, 64, 32 + number))
+        half.save(tmp_path / f"{number}.png")
+    catalog = write_manifest(
+        tmp_path / "catalog.csv", [{"path": f"{n}.png", "title": f"Picture {n}"} for n in range(2)]
+    )
+    with index(catalog, tmp_path / "collection", tiny) as collection:
+        green, _ = collection.items()
+        path, box = tmp_path / "0.png", (0.0, 0.0, 1.0, 0.9)
+        of_picture = sheet_of(collection, path, box, collection.search(path, box=box))
+        assert count(of_picture, ACCENT) > 0
+        results = collection.search(item=green.item_id)
+        assert count(sheet_of(collection, green.item_id, None, results), GREEN) > 0
+        path.unlink()
+        assert sheet_of(collection, green.item_id, None, results).size == of_picture.size
+        with pytest.raises(ImageError, match=r"0\.png"):
+            sheet_of(collection, path, None, results)
