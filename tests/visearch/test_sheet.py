@@ -10,7 +10,8 @@ from PIL import Image
 
 from tests.labelled import index, write_manifest
 from visearch.errors import ImageError
-from visearch.sheet import ACCENT, COLUMNS, MARGIN, PAPER, QUERY_SIDE, Box, Tile, draw_sheet, sheet_of
+from visearch.images import Box
+from visearch.sheet import ACCENT, COLUMNS, MARGIN, PAPER, QUERY_SIDE, Tile, draw_sheet, sheet_of
 
 GREEN, BLUE = (0, 160, 0), (0, 0, 200)
 
