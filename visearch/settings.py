@@ -1,6 +1,6 @@
 """The one table of settings: name, default, unit, help. It feeds the environment, the CLI, the docs and the tests.
 
-A setting is read from the environment variable `VISEARCH_<NAME>`; where there is none its default holds.
+A setting is read from the environment variable `VISEARCH_<NAME>`; where that is not there or empty its default holds.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def get(name: str) -> int | float | str:
     """
     setting = _BY_NAME[name]
     text = os.environ.get(setting.variable)
-    if text is None:
+    if not text:
         return setting.default
     return parse(setting, text)
 
