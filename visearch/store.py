@@ -45,6 +45,7 @@ RECORD = 1
 BLOCK_ROWS = 128
 OWNER = np.dtype([("item_id", "<i8"), ("region", "<i4")])
 REMOVED_ITEM = -1
+LARGEST_ID = 2**63 - 1
 LONGEST_KEY = 440  # LMDB allows 511 bytes; longer sources end in a hash
 MAX_READERS = 1024
 TABLES = (
@@ -160,6 +161,7 @@ class Store:
             StoreError: it is missing, of another format, broken, or may not be written.
         """
         self.path = path
+        self._closed = False
         if not create and not (path / "data.mdb").exists():
             raise StoreError(f"{path.parent}: no collection here; `visearch index FOLDER` makes one")
         self.readonly = readonly or not (create or _writable(path))
@@ -195,8 +197,10 @@ class Store:
                     transaction.put(key, _packb(value), db=meta)
 
     def close(self) -> None:
-        """Close; the same environment opened elsewhere in the process stays open."""
-        _release(self.path)
+        """Close; the same environment opened elsewhere in the process stays open. A second time does nothing."""
+        if not self._closed:
+            self._closed = True
+            _release(self.path)
 
     @contextmanager
     def read(self) -> Iterator[Reader]:
@@ -243,7 +247,7 @@ class Reader:
 
     def item(self, item_id: int) -> Item | None:
         """The item, or None."""
-        record = self._get("items", _id(item_id))
+        record = self._get("items", _id(item_id)) if 0 <= item_id <= LARGEST_ID else None
         return None if record is None else Item.unpack(item_id, record)
 
     def items(self, start: int = 0) -> Iterator[Item]:
@@ -308,7 +312,7 @@ class Reader:
 
     def code_ids(self, generation: int, item_id: int) -> I64:
         """Code ids of an item's regions, in region order: int64 [regions], empty where it has none."""
-        value = self._get("item_codes", _pair(generation, item_id))
+        value = self._get("item_codes", _pair(generation, item_id)) if 0 <= item_id <= LARGEST_ID else None
         return np.empty(0, np.int64) if value is None else np.frombuffer(bytes(value), "<i8").astype(np.int64)
 
     def code_rows(self, generation: Generation, first: int = 0) -> Iterator[CodeRows]:
