@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal
 from pathlib import Path
 
 from visearch.errors import UsageError
@@ -37,8 +40,9 @@ def is_manifest(path: Path) -> bool:
 def read_manifest(path: Path) -> Iterator[Row]:
     """Yield the rows of a manifest in order, a few at a time. Relative paths are relative to the manifest's folder.
 
-    Metadata values are str, int, float, bool or lists of these; empty and null values are left out. A broken line of
-    a JSONL file is a row with a `problem`, and does not stop the others.
+    Metadata values are str, int, float, bool or lists of these; empty and null values are left out. Dates become ISO
+    8601 text, decimals floats, nested objects JSON text, other types and integers over 64 bits text. A broken line of a
+    JSONL file is a row with a `problem`, and does not stop the others.
 
     Raises:
         UsageError: the file cannot be read, has no `path` column, or is not of the format its suffix says.
@@ -50,17 +54,45 @@ def read_manifest(path: Path) -> Iterator[Row]:
                 yield Row(number, None, {}, values)
                 continue
             name = values.get("path")
-            metadata = {key: value for key, value in values.items() if key != "path" and _kept(value)}
-            if isinstance(name, str) and name and "\0" not in name:
+            plain = {_text(key): _plain(value) for key, value in values.items() if key != "path"}
+            metadata = {key: value for key, value in plain.items() if value is not None and value != ""}
+            if isinstance(name, str) and _can_be_a_path(name):
                 yield Row(number, path.parent / name, metadata)
             else:
-                yield Row(number, None, metadata, "no `path` in this row")
+                yield Row(number, None, metadata, "no usable `path` in this row")
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _kept(value: object) -> bool:
-    return value is not None and value != "" and not (isinstance(value, float) and not math.isfinite(value))
+def _can_be_a_path(name: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(name) and name != ""
+    except UnicodeEncodeError:
+        return False
+
+
+def _plain(value: object) -> object:
+    """A value as metadata holds it; None for what is to be left out."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else str(value)
+    if isinstance(value, (float, Decimal)):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [plain for plain in map(_plain, value) if plain is not None]
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return json.dumps(value, default=str)
+    return str(value)
+
+
+def _text(text: str) -> str:
+    """Without halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _read_csv(path: Path) -> Iterator[Mapping[str, object]]:
