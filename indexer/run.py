@@ -137,6 +137,11 @@ def _run(job: Job, collection: Collection, stop: threading.Event) -> Summary:
     removed = 0
     if not stop.is_set():
         vanished = scan.vanished()
+        outdated = scan.outdated_failures()
+        if outdated:
+            with collection.store.write() as writer:
+                for source in outdated:
+                    writer.clear_failure(source)
         if job.prune and vanished:
             removed = _prune(collection, scan, vanished)
         try:
@@ -156,10 +161,10 @@ def _run(job: Job, collection: Collection, stop: threading.Event) -> Summary:
 
 
 def _prune(collection: Collection, scan: Scan, vanished: list[int]) -> int:
-    empty = scan.empty_folders()
+    empty = scan.empty_sources()
     if empty:
         raise UsageError(
-            f"{empty[0]}: holds no picture at all any more, so nothing was pruned; is its drive mounted?"
+            f"{empty[0]}: leads to no picture at all any more, so nothing was pruned; is its drive mounted?"
             " `visearch remove` removes items by id or path"
         )
     return sum(

@@ -8,15 +8,17 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from visearch import images, manifest
 from visearch.errors import UsageError
-from visearch.ingest import Failed, File, Outcome
+from visearch.ingest import FOLDER, Failed, File, Outcome
 from visearch.store import Known, Store, metadata_hash
 
 STANDARD_INPUT = "-"
+STANDARD_INPUT_BYTES = 1 << 16
 IDS_PER_RESERVATION = 256
 UNREADABLE = "unreadable"
 
@@ -76,16 +78,23 @@ def _folder(root: Path) -> Iterator[Entry]:
         except OSError as error:
             yield Entry(folder, origin, reason=UNREADABLE, problem=error.strerror or str(error))
             continue
-        metadata = {"folder": os.path.relpath(folder, origin)} if folder != origin else {}
+        metadata = {FOLDER: os.path.relpath(folder, origin)} if folder != origin else {}
         folders = []
         for entry in found:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 folders.append(entry.path)
             elif os.path.splitext(entry.name)[1].lower() in images.SUPPORTED_SUFFIXES:  # noqa: PTH122 (hot loop)
                 yield Entry(entry.path, origin, metadata)
         waiting.extend(reversed(folders))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or to where one may not look
+        return False
 
 
 def _manifest(path: Path) -> Iterator[Entry]:
@@ -98,12 +107,13 @@ def _manifest(path: Path) -> Iterator[Entry]:
 
 
 def _paths_on_standard_input() -> Iterator[Entry]:
-    """One path a line, or paths that end in NUL (`find -print0`) where the first line holds one."""
+    """One path a line, or paths that end in NUL (`find -print0`) where what is read first holds one."""
     rest = b""
     separator = b""
-    for line in sys.stdin.buffer:
-        separator = separator or (b"\0" if b"\0" in line else b"\n")
-        *names, rest = (rest + line).split(separator)
+    stdin = cast(BufferedReader, sys.stdin.buffer)
+    while chunk := stdin.read1(STANDARD_INPUT_BYTES):
+        separator = separator or (b"\0" if b"\0" in chunk else b"\n")
+        *names, rest = (rest + chunk).split(separator)
         yield from (_named(name) for name in names if name)
     if rest:
         yield _named(rest)
@@ -128,6 +138,7 @@ class Scan:
         self._ids = iter(range(0))
         self._seen = bytearray()  # one byte an item id: met in this scan
         self._on_their_way: set[str] = set()  # sources handed out and not committed yet
+        self._failed: set[str] = set()  # sources that cannot be used
         self._unreadable: list[str] = []  # folders that could not be listed
         self._pictures: Counter[str] = Counter()  # of each origin
 
@@ -135,6 +146,10 @@ class Scan:
         """Files that are new or changed, in source order, and those that cannot be used; ids are given here."""
         for entry in entries(self._sources):
             found = self._look_at(entry)
+            if isinstance(found, Failed):
+                if entry.path in self._failed:  # named twice in this run
+                    continue
+                self._failed.add(entry.path)
             if found is not None:
                 yield found
 
@@ -189,6 +204,8 @@ class Scan:
                 known = reader.known(outcome.file.source)
                 if known is not None:
                     self._see(known.item_id)
+                if isinstance(outcome, Failed):
+                    self._failed.add(outcome.file.source)
                 self._on_their_way.discard(outcome.file.source)
 
     def _is_seen(self, item_id: int) -> bool:
@@ -221,21 +238,35 @@ class Scan:
     def _gone_from_folder(self, folder: str) -> list[int]:
         """Not met, no longer on disk, and not below a folder that could not be listed just now."""
         gone = []
+        below = os.path.join(folder, "")  # noqa: PTH118 (the trailing separator)
         with self._store.read() as reader:
-            for item_id in reader.item_ids_below(os.path.join(folder, "")):  # noqa: PTH118 (the trailing separator)
+            for item_id in reader.item_ids_below(below):
                 item = None if self._is_seen(item_id) else reader.item(item_id)
                 if (
                     item is not None
+                    and item.source.startswith(below)  # keys of long paths are cut
                     and not item.source.startswith(tuple(self._unreadable))
                     and not os.path.lexists(item.source)
                 ):
                     gone.append(item_id)
         return gone
 
-    def empty_folders(self) -> list[str]:
-        """Folders among the sources in which no picture was met: most likely a drive that is not mounted."""
-        folders = [_absolute(Path(source)) for source in self._sources if Path(source).is_dir()]
-        return [folder for folder in folders if not self._pictures[folder]]
+    def empty_sources(self) -> list[str]:
+        """Folders and manifests among the sources of which no picture was met: most likely a drive is not mounted."""
+        several = [path for path in map(Path, self._sources) if path.is_dir() or manifest.is_manifest(path)]
+        return [origin for origin in map(_absolute, several) if not self._pictures[origin]]
+
+    def outdated_failures(self) -> list[str]:
+        """Sources that could not be used before and are gone now, or are well again, after a complete scan."""
+        origins = {_absolute(Path(source)) for source in self._sources if source != STANDARD_INPUT}
+        with self._store.read() as reader:
+            return [
+                failure.source
+                for failure in reader.failures()
+                if failure.origin in origins
+                and failure.source not in self._failed
+                and not failure.source.startswith(tuple(self._unreadable))
+            ]
 
 
 def _is_unchanged(entry: Entry, known: Known, status: os.stat_result) -> bool:

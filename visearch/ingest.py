@@ -23,6 +23,8 @@ from visearch.errors import ImageError
 from visearch.files import read_limited
 from visearch.store import OWNER, Failure, Generation, Item, Store, Writer
 
+FOLDER = "folder"  # the metadata key of what a walked folder says: the path of the picture's folder below its root
+
 
 @dataclass(frozen=True)
 class File:
@@ -291,7 +293,12 @@ class _Changes:
 def _item(old: Item | None, file: File, content: bytes, size: tuple[int, int]) -> Item:
     """The item that a file makes; one that is there keeps its id, and its metadata unless the new is authoritative."""
     item_id = file.item_id if old is None else old.item_id
-    metadata = file.metadata if old is None or file.authoritative else {**file.metadata, **old.metadata}
+    metadata = file.metadata
+    if old is not None and not file.authoritative:
+        kept = old.metadata
+        if old.source != file.source:  # what it has from the folder it lay in does not move with it
+            kept = {key: value for key, value in kept.items() if key != FOLDER}
+        metadata = {**file.metadata, **kept}
     return Item(item_id, file.source, file.size, file.mtime_ns, content, *size, file.origin, metadata)
 
 
