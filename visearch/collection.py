@@ -58,6 +58,8 @@ class Collection:
     def __init__(self, path: Path, *, create: bool = False, model: str | Path | None = None) -> None:
         """See `open`."""
         self.path = path
+        if create and not (path / STORE).exists():
+            embedder.load(models.resolve(model))  # without a model nothing is made
         self.store = Store(path / STORE, create=create)
         self._model = model
         self._lock = threading.Lock()
@@ -66,6 +68,8 @@ class Collection:
         try:
             if create:
                 self._create_generation()
+            elif model:
+                self._check_model(model)
         except BaseException:
             self.store.close()
             raise
@@ -109,14 +113,11 @@ class Collection:
     def _create_generation(self) -> None:
         """Make the first generation, or check that the model named is that of the active one."""
         with self.store.read() as reader:
-            generation = reader.generation()
-        if generation is not None:
+            exists = reader.generation() is not None
+        if exists:
             named = self._model or settings.text("model")
-            if named and embedder.file_sha256(models.resolve(named)) != generation.model_sha256:
-                raise ModelError(
-                    f"{self.path}: its codes were made by {generation.model} {generation.version}, not by {named};"
-                    " index into another --collection, or leave the model away"
-                )
+            if named:
+                self._check_model(named)
             return
         if self.store.readonly:
             raise StoreError(f"{self.path}: is read-only, so nothing can be indexed there")
@@ -137,6 +138,15 @@ class Collection:
                     )
                 )
                 writer.activate(FIRST_GENERATION)
+
+    def _check_model(self, named: str | Path) -> None:
+        with self.store.read() as reader:
+            generation = reader.generation()
+        if generation is not None and embedder.file_sha256(models.resolve(named)) != generation.model_sha256:
+            raise ModelError(
+                f"{self.path}: its codes were made by {generation.model} {generation.version}, not by {named};"
+                " index into another --collection, or leave the model away"
+            )
 
     def _keep_model(self, model: Embedder) -> None:
         folder = self.path / MODELS
@@ -335,7 +345,7 @@ class Collection:
 
     def build_index(self, *, force: bool = True) -> bool:
         """Bring the derived files up to date: the vector file always, the index where that is cheaper than going on
-        with the one there is, or with `force`.
+        with the one there is; with `force` write both anew.
 
         Returns whether a new index was written. StoreError where another process is at it.
         """
@@ -347,7 +357,7 @@ class Collection:
                 assert generation is not None
                 folder = self._index_folder(generation)
                 folder.mkdir(parents=True, exist_ok=True)
-                vectors.extend(folder, generation, reader)
+                vectors.extend(folder, generation, reader, anew=force)
                 if not merge:
                     return False
                 rows = _LiveRows(reader, generation)

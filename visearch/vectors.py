@@ -23,11 +23,11 @@ DATA = "vectors.i8"
 COUNT = "vectors.json"
 
 
-def extend(folder: Path, generation: Generation, reader: Reader) -> None:
-    """Append what the store has beyond the file; start anew where the file is not what its count says."""
+def extend(folder: Path, generation: Generation, reader: Reader, *, anew: bool = False) -> None:
+    """Append what the store has beyond the file; start `anew`, or where the file is not what its count says."""
     width = generation.bits + 2
     try:
-        rows = _trusted_rows(folder, generation)
+        rows = 0 if anew else _trusted_rows(folder, generation)
     except IndexFileError:
         rows = 0
     path = folder / DATA
