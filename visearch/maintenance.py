@@ -239,7 +239,7 @@ def _export_page(collection: Collection, generation: Generation, items: list[Ite
         [item.height for item, _, _ in rows],
         [code.tobytes() for code in packed],
         pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), generation.bits),
-        [json.dumps(item.metadata, ensure_ascii=False) for item, _, _ in rows],
+        [json.dumps(item.metadata) for item, _, _ in rows],
     ]
     writer.write_batch(pa.record_batch(columns, schema=schema))
     return len(rows)
