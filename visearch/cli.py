@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from unicodedata import category
 
 import click
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 SKIPPED = 3
 INTERRUPTED = 130
+SHEET_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -37,9 +39,13 @@ def main() -> None:
         cli(standalone_mode=False)
     except VisearchError as error:
         _fail(error.message, error.exit_code)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f"; see `{context.command_path} --help`" if context is not None else ""
+        _fail(" ".join(error.format_message().split()).removesuffix(".") + hint, error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader of a pipe has seen enough
@@ -50,7 +56,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(f"Error: {message}", err=True)
+    click.echo(f"Error: {_printable(message)}", err=True)
     sys.exit(code)
 
 
@@ -85,7 +91,7 @@ def _parse_filter(text: str | None) -> Filter | None:
         return None
     try:
         return Filter.parse(json.loads(text))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f'--filter is not JSON ({error}); for example \'{{"color": "red", "price": {{"lte": 50}}}}\''
         ) from None
@@ -157,7 +163,7 @@ def index(
 
 
 @cli.command()
-@click.argument("query", required=False, type=click.Path(path_type=Path))
+@click.argument("query", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--item", type=int, metavar="ID", help="Search with an item of the collection in place of a picture.")
 @click.option("--box", metavar="X0,Y0,X1,Y1", help="Search with this part only: fractions of the upright picture.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="Matches wanted.")
@@ -198,6 +204,8 @@ def search(
     """
     from visearch.collection import Collection
 
+    if sheet and sheet.suffix.lower() not in SHEET_SUFFIXES:
+        raise UsageError(f"--sheet {sheet}: the name has to end in one of {', '.join(SHEET_SUFFIXES)}")
     region = _parse_box(box)
     with Collection.open(collection, model=model) as opened:
         results = opened.search(
@@ -238,7 +246,9 @@ def _print_matches(results: Results) -> None:
 
 
 def _printable(source: str) -> str:
-    return source.encode("utf-8", "replace").decode()
+    """One line that a terminal shows as it is: no control characters, no bytes that are not text."""
+    text = source.encode("utf-8", "replace").decode()
+    return "".join(ascii(each)[1:-1] if category(each) == "Cc" else each for each in text)
 
 
 @cli.command()
