@@ -122,7 +122,7 @@ sum; where the two overlap, no distance tells them apart (<code>--max-distance</
 
 def _table(evaluation: Evaluation) -> str:
     ways = "".join(f"<th><i style='background:{COLOURS[way]}'></i>{escape(way)}</th>" for way in evaluation.means)
-    head = f"<thead><tr><th>percent, 95% interval</th>{ways}</tr></thead>"
+    head = f"<thead><tr><th>percent<br>95% interval</th>{ways}</tr></thead>"
     rows = "".join(
         f"<tr><th>{title}</th>{''.join(_cell(evaluation, way, name) for way in evaluation.means)}</tr>"
         for name, title in TITLES.items()
@@ -335,6 +335,7 @@ table { border-collapse: collapse; width: 100%; }
 .measures thead th:first-child { color: #6b7280; font-weight: 400; }
 .measures td b { font-size: 18px; font-variant-numeric: tabular-nums; }
 .measures small { display: inline-block; width: 92px; color: #6b7280; font-variant-numeric: tabular-nums; }
+thead th { white-space: nowrap; }
 .measures i { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 7px; }
 .list { font-size: 13px; }
 .list th, .list td { text-align: left; padding: 4px 12px 4px 0; overflow-wrap: anywhere; vertical-align: top; }
@@ -356,5 +357,9 @@ figcaption span:first-child { color: #111827; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 6px 16px; margin: 0; }
 dt { color: #6b7280; } dd { margin: 0; overflow-wrap: anywhere; }
 ul { margin: 0; padding-left: 20px; } li { margin: 6px 0; }
-@media (max-width: 760px) { .row { grid-template-columns: repeat(3, minmax(0, 1fr)); } }
+@media (max-width: 760px) {
+  header, main { padding: 0 12px; } section { padding: 16px; overflow-x: auto; }
+  .row { grid-template-columns: repeat(3, minmax(0, 1fr)); } .plot { min-width: 640px; }
+  .measures th, .measures td { padding: 8px 4px; } .measures td b, .measures small { display: block; width: auto; }
+}
 """

@@ -91,9 +91,7 @@ def test_a_ranking_worked_by_hand() -> None:
     relevant, totals = np.array([[True, False, True, False]]), np.array([3])
     assert metrics.precision_at_k(relevant, 10).tolist() == [0.2]
     assert metrics.capped_precision_at_k(relevant, totals, 10).tolist() == [pytest.approx(2 / 3)]
-    assert metrics.average_precision_at_k(relevant, 4).tolist() == [
-        pytest.approx((1 + 1 / 2 + 2 / 3 + 2 / 4) / 4)
-    ]
+    assert metrics.average_precision_at_k(relevant, 4).tolist() == [pytest.approx((1 + 1 / 2 + 2 / 3 + 2 / 4) / 4)]
     assert metrics.map_at_r(relevant, totals).tolist() == [pytest.approx((1 + 2 / 3) / 3)]
     assert metrics.r_precision(relevant, totals).tolist() == [pytest.approx(2 / 3)]
 
