@@ -481,9 +481,10 @@ class Writer(Reader):
         assert generation is not None
         self.put_generation(replace(generation, base=base, base_serial=base_serial))
         with self.transaction.cursor(self.tables["removed"]) as cursor:
-            found = cursor.set_range(_pair(number, 0))
-            while found and struct.unpack(">Iq", cursor.key()) <= (number, base_serial):
-                found = cursor.delete()
+            cursor.set_range(_pair(number, 0))
+            # Past the last record the key is empty.
+            while (key := bytes(cursor.key())) and struct.unpack(">Iq", key) <= (number, base_serial):
+                cursor.delete()
         self._next_serial()
 
 
