@@ -9,7 +9,8 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -283,7 +284,8 @@ def evaluate(
     if report:
         require_matplotlib()
     with Collection.open(collection, model=model) as opened:
-        evaluation = measure(opened, queries, label=label, filter=_parse_filter(filter_json))
+        with _progress() as progress:
+            evaluation = measure(opened, queries, label=label, filter=_parse_filter(filter_json), progress=progress)
         if as_json:
             _print_json(evaluation.to_json())
         else:
@@ -292,6 +294,23 @@ def evaluate(
             Console().print(evaluation.table())
         if report:
             click.echo(f"report: {write_report(evaluation, opened, report)}", err=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A function that shows how many of the queries a stage has done: bars on a terminal, nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    tasks: dict[str, TaskID] = {}
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done)
+
+        yield show
 
 
 @cli.command()

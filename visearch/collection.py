@@ -105,7 +105,10 @@ class Collection:
     def generation(self) -> Generation:
         """The generation that answers; StoreError where nothing was ever indexed."""
         with self.store.read() as reader:
-            generation = reader.generation()
+            return self._active(reader)
+
+    def _active(self, reader: Reader) -> Generation:
+        generation = reader.generation()
         if generation is None:
             raise StoreError(f"{self.path}: nothing was indexed yet; `visearch index FOLDER` does that")
         return generation
@@ -241,17 +244,16 @@ class Collection:
 
     def corpus(self, filter: Filter | None = None) -> Corpus:
         """All live codes (of items that pass the filter) in memory, with their int8 copies."""
+        mapped = self.searcher().mapped
         with self.store.read() as reader:
-            generation = reader.generation()
-            if generation is None:
-                raise StoreError(f"{self.path}: nothing was indexed yet; `visearch index FOLDER` does that")
-            found = _LiveRows(reader, generation, with_vectors=True)
-            keep = np.ones(len(found.code_ids), bool)
+            found = _LiveRows(reader, self._active(reader))
+            keep: Any = slice(None)
             if filter is not None:
-                passing = {item.item_id for item in reader.items() if filter.matches(item.metadata)}
-                keep = np.fromiter((int(owner) in passing for owner in found.item_ids), bool, len(keep))
-        rows, scales = codes.from_rows(found.vectors[keep])
-        return Corpus(found.code_ids[keep], found.item_ids[keep], found.regions[keep], found.codes[keep], rows, scales)
+                passing = [item.item_id for item in reader.items() if filter.matches(item.metadata)]
+                keep = np.isin(found.item_ids, passing)
+            code_ids = found.code_ids[keep]
+            rows, scales = codes.from_rows(mapped.gather(code_ids, reader))
+        return Corpus(code_ids, found.item_ids[keep], found.regions[keep], found.codes[keep], rows, scales)
 
     # Search
 
@@ -304,17 +306,14 @@ class Collection:
     def searcher(self) -> Searcher:
         """The searcher of this moment: what is committed now is found by it."""
         with self.store.read() as reader:
-            generation, serial = reader.generation(), reader.serial
-        if generation is None:
-            raise StoreError(f"{self.path}: nothing was indexed yet; `visearch index FOLDER` does that")
+            generation, serial = self._active(reader), reader.serial
         searcher = self._searcher
         if searcher is not None and searcher.is_current(generation, serial):
             return searcher
         with self._lock:
             with self.store.read() as reader:
                 searcher = self._searcher
-                current = reader.generation()
-                assert current is not None
+                current = self._active(reader)
                 if searcher is None or not searcher.same_base(current):
                     searcher = self._open_searcher(current)
                 self._searcher = searcher.caught_up(reader, current)
@@ -353,8 +352,7 @@ class Collection:
         merge = force or searcher.should_merge()
         with lease(self.path, "index"):
             with self.store.read() as reader:
-                generation, serial = reader.generation(), reader.serial
-                assert generation is not None
+                generation, serial = self._active(reader), reader.serial
                 folder = self._index_folder(generation)
                 folder.mkdir(parents=True, exist_ok=True)
                 vectors.extend(folder, generation, reader, anew=force)
@@ -396,7 +394,7 @@ def _base_name(number: int) -> str:
 class _LiveRows:
     """The live rows of a generation as arrays, by code id."""
 
-    def __init__(self, reader: Reader, generation: Generation, *, with_vectors: bool = False) -> None:
+    def __init__(self, reader: Reader, generation: Generation) -> None:
         self.codes = np.empty((generation.next_code, generation.bits // 8), np.uint8)
         owners = np.empty(generation.next_code, "<i8")
         regions = np.empty(generation.next_code, np.int32)
@@ -405,10 +403,6 @@ class _LiveRows:
             self.codes[part] = block.codes
             owners[part], regions[part] = block.owners["item_id"], block.owners["region"]
         live = owners != REMOVED_ITEM
-        if with_vectors:
-            blocks = list(reader.vector_rows(generation))
-            empty = np.empty((0, generation.bits + codes.SCALE_BYTES), np.uint8)
-            self.vectors = np.concatenate([empty, *blocks])[live]
         if not live.all():
             self.codes = self.codes[live]
         self.code_ids: I64 = np.flatnonzero(live)
