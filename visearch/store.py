@@ -177,24 +177,33 @@ class Store:
 
     def _open_tables(self) -> None:
         environment = self._environment
-        with environment.begin(write=not self.readonly) as transaction:
-            meta = environment.open_db(b"meta", transaction, create=not self.readonly)
-            stored = transaction.get(b"format", db=meta)
-            version = FORMAT if stored is None and not self.readonly else _unpackb(stored)
-            if version != FORMAT:
-                raise StoreError(
-                    f"{self.path.parent}: collection format {version}, this visearch reads {FORMAT};"
-                    " use the visearch that made it, or a newer one"
-                )
+        if self.readonly:  # a table opened within a transaction that only reads is closed with it
+            meta = environment.open_db(b"meta", create=False)
+            with environment.begin() as transaction:
+                self._check_format(transaction.get(b"format", db=meta))
             self.tables = {
-                name: environment.open_db(
-                    name.encode(), transaction, create=not self.readonly, dupsort=name == "contents"
-                )
-                for name in TABLES
+                name: environment.open_db(name.encode(), create=False, dupsort=name == "contents") for name in TABLES
+            }
+            return
+        with environment.begin(write=True) as transaction:
+            meta = environment.open_db(b"meta", transaction)
+            stored = transaction.get(b"format", db=meta)
+            if stored is not None:
+                self._check_format(stored)
+            self.tables = {
+                name: environment.open_db(name.encode(), transaction, dupsort=name == "contents") for name in TABLES
             }
             if stored is None:
                 for key, value in ((b"format", FORMAT), (b"next_item", 1), (b"serial", 0), (b"active", 0)):
                     transaction.put(key, _packb(value), db=meta)
+
+    def _check_format(self, stored: Any) -> None:
+        version = None if stored is None else _unpackb(stored)
+        if version != FORMAT:
+            raise StoreError(
+                f"{self.path.parent}: collection format {version}, this visearch reads {FORMAT};"
+                " use the visearch that made it, or a newer one"
+            )
 
     def close(self) -> None:
         """Close; the same environment opened elsewhere in the process stays open. A second time does nothing."""
