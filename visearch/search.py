@@ -103,14 +103,15 @@ class Searcher:
     def like_item(self, item_id: int, query: Query) -> Results:
         """Items like an item, by its whole picture."""
         timer = Timer()
-        with timer.stage("total"), self.store.read() as reader:
-            code_ids = reader.code_ids(self.generation.number, item_id)
-            if not len(code_ids):
-                raise UsageError(f"item {item_id}: no such item in {self.store.path.parent}")
-            code = reader.codes_at(self.generation, code_ids[:1])[0]
-            row = reader.vectors_at(self.generation, code_ids[:1])
+        with timer.stage("total"):
+            with self.store.read() as reader:
+                code_ids = reader.code_ids(self.generation.number, item_id)
+                if not len(code_ids):
+                    raise UsageError(f"item {item_id}: no such item in {self.store.path.parent}")
+                code = reader.codes_at(self.generation, code_ids[:1])[0]
+                row = reader.vectors_at(self.generation, code_ids[:1])
             vector = codes.dequantize(*codes.from_rows(row))[0]
-            matches = self._matches(reader, code, vector, query, timer)
+            matches = self._matches(code, vector, query, timer)
         return self._results(matches, query, timer)
 
     def like_picture(self, picture: bytes | Picture, box: Box | None, query: Query, model: Embedder) -> Results:
@@ -125,8 +126,7 @@ class Searcher:
             with timer.stage("embed"):
                 embedding = model.embed(prepared[None])
                 code = codes.pack(embedding)[0]
-            with self.store.read() as reader:
-                matches = self._matches(reader, code, embedding[0], query, timer)
+            matches = self._matches(code, embedding[0], query, timer)
         return self._results(matches, query, timer)
 
     def _results(self, matches: list[Match], query: Query, timer: Timer) -> Results:
@@ -137,7 +137,7 @@ class Searcher:
         model = f"{self.generation.model} {self.generation.version}"
         return Results(tuple(matches), timer.took, query.rerank, model, self.generation.number, thumbnail)
 
-    def _matches(self, reader: Reader, code: U8, vector: F32, query: Query, timer: Timer) -> list[Match]:
+    def _matches(self, code: U8, vector: F32, query: Query, timer: Timer) -> list[Match]:
         """The best `limit` items. The window grows only where folding or removals leave too few of it."""
         wanted = max(query.limit, int(settings.number("window"))) + (query.excluded is not None)
         while True:
@@ -145,10 +145,12 @@ class Searcher:
                 found = self.index.search(
                     code, wanted, filter=query.filter, exact=query.exact, max_distance=query.max_distance
                 )
-            with timer.stage("rerank"):
-                order, scores = self._order(reader, found, vector, query)
-            with timer.stage("fetch"):
-                matches = self._fetch(reader, found, order, scores, query.limit)
+            # Read after the index was asked: another thread may have brought it further than an older reader sees.
+            with self.store.read() as reader:
+                with timer.stage("rerank"):
+                    order, scores = self._order(reader, found, vector, query)
+                with timer.stage("fetch"):
+                    matches = self._fetch(reader, found, order, scores, query.limit)
             if len(matches) == query.limit or len(found.code_ids) < wanted:
                 return matches
             wanted *= 4
