@@ -12,7 +12,6 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from importlib import util
 from importlib.metadata import version
 from io import BytesIO
@@ -124,7 +123,6 @@ def _sniff_brands(data: bytes) -> str:
     raise ImageError("unsupported", f"a video or another ISO media file, not a picture ({_READABLE})")
 
 
-@cache
 def decoders_fingerprint() -> str:
     """Name the decoders in use; a change means that a file that failed may be read now."""
     heif = version("pillow_heif") if util.find_spec("pillow_heif") is not None else "none"
@@ -233,7 +231,9 @@ _PNG_BYTES = {0: 1, 2: 4, 3: 1, 4: 4, 6: 4}  # colour type -> bytes of a pixel i
 
 
 def _png(data: bytes, most_parts: int) -> Header | None:
-    kept, ihdr, exif, xmp = [data[:8]], b"", b"", b""
+    view, ihdr, exif, xmp = memoryview(data), b"", b"", b""
+    kept: list[bytes | memoryview] = [data[:8]]
+    transparent = False
     position = 8
     for _ in range(most_parts):
         length, kind = struct.unpack(">I4s", data[position : position + 8].ljust(8, b"\xff"))
@@ -244,10 +244,14 @@ def _png(data: bytes, most_parts: int) -> Header | None:
             raise damaged("PNG does not begin with its header")
         if kind in _PNG_KEPT:
             crc = int.from_bytes(data[end - 4 : end], "big")
-            if zlib.crc32(memoryview(data)[position + 4 : end - 4]) == crc:
-                kept.append(data[position:end])
-            elif kind != b"tRNS":  # transparency can be done without
-                raise damaged(f"PNG is damaged (checksum of {kind.decode()})")
+            sound = zlib.crc32(view[position + 4 : end - 4]) == crc
+            if kind != b"tRNS":
+                if not sound:
+                    raise damaged(f"PNG is damaged (checksum of {kind.decode()})")
+                kept.append(view[position:end])
+            elif sound:  # transparency can be done without
+                kept.append(_narrowed(data[position:end], ihdr))
+                transparent = True
         elif not kind[0] & 0x20:
             raise ImageError("unsupported", f"the PNG needs an unknown extension ({kind.decode('latin-1')!r})")
         if kind == b"IHDR":
@@ -262,17 +266,16 @@ def _png(data: bytes, most_parts: int) -> Header | None:
                 xmp = xmp or text
         position = end
         if kind == b"IEND":
-            return _png_header(data, kept, ihdr, _orientation(exif, xmp))
+            return _png_header(b"".join(kept), ihdr, transparent, _orientation(exif, xmp))
     return None
 
 
-def _png_header(data: bytes, kept: list[bytes], ihdr: bytes, orientation: int) -> Header:
+def _png_header(clean: bytes, ihdr: bytes, transparent: bool, orientation: int) -> Header:
     if len(ihdr) != 13:
         raise damaged("PNG has a broken header")
     width, height, bits, colour = struct.unpack_from(">IIBB", ihdr)
     if colour not in _PNG_BYTES or bits not in (1, 2, 4, 8, 16) or not width or not height:
         raise damaged(f"PNG says it has {width}x{height} pixels of {bits} bits and colour type {colour}")
-    clean = data if sum(map(len, kept)) == len(data) else b"".join(kept)
     bytes_per_pixel = 2 if (bits, colour) == (16, 0) else _PNG_BYTES[colour]
     return Header(
         "PNG",
@@ -280,9 +283,17 @@ def _png_header(data: bytes, kept: list[bytes], ihdr: bytes, orientation: int) -
         height,
         lambda: PngImagePlugin.PngImageFile(BytesIO(clean)),
         bytes_per_pixel=bytes_per_pixel,
-        rgb=colour == 2 and not any(chunk[4:8] == b"tRNS" for chunk in kept),
+        rgb=colour == 2 and not transparent,
         orientation=orientation,
     )
+
+
+def _narrowed(transparency: bytes, ihdr: bytes) -> bytes:
+    """Return a tRNS chunk of 16-bit RGB with the high bytes only: Pillow compares it with samples cut to 8 bits."""
+    if ihdr[8:10] != b"\x10\2" or len(transparency) != 18:
+        return transparency
+    body = b"tRNS" + b"".join(b"\0" + transparency[i : i + 1] for i in (8, 10, 12))
+    return transparency[:4] + body + struct.pack(">I", zlib.crc32(body))
 
 
 def _png_text(kind: bytes, body: bytes) -> tuple[bytes, bytes]:
@@ -351,7 +362,7 @@ def _webp(data: bytes, most_parts: int) -> Header | None:
 
 # The formats of the supervised process
 
-_BYTES_PER_PIXEL = {"GIF": 8, "BMP": 4, "TIFF": 8, "HEIC": 16, "AVIF": 16}  # measured, with what the libraries hold
+_BYTES_PER_PIXEL = {"GIF": 10, "BMP": 4, "TIFF": 10, "HEIC": 16, "AVIF": 16}  # measured, with what the libraries hold
 
 
 def _other(data: bytes, name: str) -> Header:
@@ -385,7 +396,14 @@ def _other(data: bytes, name: str) -> Header:
     orientation = 1
     if name not in ("TIFF", "HEIC"):
         orientation = _orientation(exif if isinstance(exif, bytes) else b"", xmp if isinstance(xmp, bytes) else b"")
-    return Header(name, *image.size, lambda: image, bytes_per_pixel=_BYTES_PER_PIXEL[name], orientation=orientation)
+    return Header(
+        name,
+        *image.size,
+        lambda: image,
+        bytes_per_pixel=_BYTES_PER_PIXEL[name],
+        working_bytes=2 * len(data),  # this process and its library each hold the file
+        orientation=orientation,
+    )
 
 
 # EXIF and XMP

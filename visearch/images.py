@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -150,22 +150,36 @@ def thumbnail(picture: Picture, longest_side: int) -> bytes:
 
 _turn = threading.Lock()  # held by the one that waits for room, so that a large picture is not overtaken for ever
 _room = threading.Condition()
-_used = 0
+_running: dict[int, int] = {}  # thread -> bytes of the picture it decodes now
+_kept: dict[int, int] = {}  # thread -> bytes that the allocator may have kept for it since they were last given back
 
 
 @contextmanager
 def _in_flight(cost: int, capacity: int) -> Iterator[None]:
     """Hold `cost` bytes of the bound while the body runs; one picture that is larger than the bound runs alone."""
-    global _used  # noqa: PLW0603
+    me = threading.get_ident()
     with _turn, _room:
-        _room.wait_for(lambda: not _used or _used + cost <= capacity)
-        _used += cost
+        _room.wait_for(lambda: not _running or sum(_running.values()) + cost <= capacity)
+        _running[me] = cost
+        _kept[me] = max(cost, _kept.get(me, 0))
+        if sum(_kept.values()) > capacity:
+            _give_back_memory()
+            _kept.clear()
+            _kept.update(_running)
     try:
         yield
     finally:
         with _room:
-            _used -= cost
+            del _running[me]
             _room.notify_all()
+
+
+def _give_back_memory() -> None:
+    """Return freed memory to the system: glibc keeps it for each thread, so that many would hold many pictures."""
+    import ctypes
+
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 # Decoding in this process
@@ -304,7 +318,7 @@ def _flattener(image: Image.Image, shrink: int) -> Callable[[Image.Image], Image
 
     if mode in ("I", "F") or mode.startswith("I;16"):
         gain, offset = _levels(image)
-        return lambda strip: reduce(_to_grey(strip, gain, offset)).convert("RGB")
+        return lambda strip: reduce(_to_grey(strip, gain, offset, transparency)).convert("RGB")
     if transparency is not None or mode in ("LA", "PA", "RGBA", "RGBa"):
         return on_white
     if mode in ("RGB", "L"):
@@ -315,11 +329,12 @@ def _flattener(image: Image.Image, shrink: int) -> Callable[[Image.Image], Image
 def _levels(image: Image.Image) -> tuple[float, float]:
     """Return gain and offset that bring the samples of a grey picture deeper than 8 bits to 0-255.
 
-    16-bit samples are scaled by their range. 32-bit integers and floats have no range of their own: the smallest of 0-1
-    (floats only), 0-255 and 0-65535 that holds them all, else their own smallest and largest.
+    16-bit (and 12-bit TIFF) samples are scaled by their range. 32-bit integers and floats have no range of their own:
+    the smallest of 0-1 (floats only), 0-255 and 0-65535 that holds them all, else their own smallest and largest.
     """
     if image.mode.startswith("I;16"):
-        return 255 / 65535, 0.0
+        bits = getattr(image, "tag_v2", {}).get(258)  # BitsPerSample
+        return 255 / (4095 if bits == (12,) else 65535), 0.0
     low, high = image.getextrema()
     assert isinstance(low, int | float) and isinstance(high, int | float)
     for most in (1, 255, 65535) if image.mode == "F" else (255, 65535):
@@ -328,9 +343,12 @@ def _levels(image: Image.Image) -> tuple[float, float]:
     return (255 / (high - low), -255 * low / (high - low)) if high > low else (0.0, 0.0)
 
 
-def _to_grey(strip: Image.Image, gain: float, offset: float) -> Image.Image:
-    """Return gain x sample + offset, rounded and cut to 0-255, in mode L."""
+def _to_grey(strip: Image.Image, gain: float, offset: float, transparent: object) -> Image.Image:
+    """Return gain x sample + offset, rounded and cut to 0-255, in mode L; white where a sample is `transparent`."""
     import numpy
 
-    samples = numpy.nan_to_num(numpy.asarray(strip, dtype=numpy.float32), posinf=numpy.inf, neginf=-numpy.inf)
-    return Image.fromarray(numpy.clip(samples * gain + (offset + 0.5), 0, 255).astype(numpy.uint8))
+    samples = numpy.asarray(strip, dtype=numpy.float32)
+    grey = numpy.clip(numpy.nan_to_num(samples) * gain + (offset + 0.5), 0, 255).astype(numpy.uint8)
+    if isinstance(transparent, int):
+        grey[samples == transparent] = 255
+    return Image.fromarray(grey)
