@@ -44,11 +44,13 @@ def hamming(left: U8, right: U8) -> I32:
 def quantize(embeddings: F32) -> tuple[I8, F16]:
     """Float embeddings [n, D] as int8 [n, D] in -127..127 and one float16 scale a vector [n].
 
-    A vector is about `int8 * scale`. The scale is rounded first and the values are divided by the rounded one, so
-    the error is at most half a scale (one scale where rounding made the largest value overflow and it was clipped).
+    A vector is about `int8 * scale`. The scale is rounded first, upwards, and the values are divided by the rounded
+    one, so the error is at most half a scale (where no value is beyond 127 times the largest float16).
     """
     largest = np.abs(embeddings).max(axis=1, initial=0.0)
     scales = np.clip(largest / INT8_MAX, SMALLEST_SCALE, LARGEST_SCALE).astype(np.float16)
+    too_small = (scales.astype(np.float32) * INT8_MAX < largest) & (scales < LARGEST_SCALE)
+    scales = np.where(too_small, np.nextafter(scales, LARGEST_SCALE), scales)
     steps = np.rint(embeddings / scales[:, None].astype(np.float32))
     return np.clip(steps, -INT8_MAX, INT8_MAX).astype(np.int8), scales
 
