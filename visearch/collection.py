@@ -326,7 +326,8 @@ class Collection:
             try:
                 base = Base.open(self.base_folder(generation))
             except IndexFileError as error:
-                log.warning("%s; answering from the store, `visearch check --repair` rebuilds it", error.message)
+                if self.generation.base == generation.base:  # else another process has just replaced it
+                    log.warning("%s; answering from the store, `visearch check --repair` rebuilds it", error.message)
         try:
             mapped = VectorFile(self._index_folder(generation), generation)
         except IndexFileError:
@@ -348,8 +349,7 @@ class Collection:
 
         Returns whether a new index was written. StoreError where another process is at it.
         """
-        searcher = self.searcher()
-        merge = force or searcher.should_merge()
+        merge = force or self.searcher().should_merge()
         with lease(self.path, "index"):
             with self.store.read() as reader:
                 generation, serial = self._active(reader), reader.serial

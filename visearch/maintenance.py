@@ -15,11 +15,12 @@ import numpy as np
 
 from visearch import codes
 from visearch.collection import INDEX, MODELS, STORE, Collection
+from visearch.embedder import file_sha256
 from visearch.errors import IndexFileError, ModelError, StoreError, UsageError
 from visearch.files import TEMPORARY, fsync_folder
 from visearch.index import Base
 from visearch.store import REMOVED_ITEM, Generation, Item, Reader
-from visearch.vectors import VectorFile
+from visearch.vectors import COUNT, DATA, VectorFile
 
 EXPORT_ROWS = 4096
 
@@ -74,6 +75,8 @@ def check(collection: Collection) -> list[Problem]:
     model = collection.path / MODELS / f"{generation.model_sha256}.onnx"
     if not model.exists():
         problems.append(Problem("store", f"{model}: the copy of the model is missing; put {generation.model} there"))
+    elif file_sha256(model) != generation.model_sha256:
+        problems.append(Problem("store", f"{model}: the copy of the model is damaged; put {generation.model} there"))
     return problems
 
 
@@ -106,26 +109,28 @@ def _check_store(reader: Reader, generation: Generation) -> Iterator[Problem]:
 
 def _check_index(collection: Collection, reader: Reader, generation: Generation) -> Iterator[Problem]:
     """Every live code the index files hold is the store's, and none is missing from them that they should hold."""
-    if not generation.base:
-        return
     folder = collection.base_folder(generation)
+    if not (generation.base or (folder.parent / DATA).exists() or (folder.parent / COUNT).exists()):
+        return  # none were written yet
+    base = None
     try:
-        base = Base.open(folder)
+        if generation.base:
+            base = Base.open(folder)
+            base.verify()
         mapped = VectorFile(folder.parent, generation)
     except IndexFileError as error:
-        yield Problem("index", error.message)
+        if collection.generation.base == generation.base:  # else another process has just replaced it
+            yield Problem("index", error.message)
         return
-    position = 0
-    last = int(base.code_ids[-1]) if base.rows else -1
+    last = int(base.code_ids[-1]) if base is not None and base.rows else -1
     for block, vectors in zip(reader.code_rows(generation), reader.vector_rows(generation), strict=True):
-        held = np.isin(block.code_ids, base.code_ids)
-        live = (block.owners["item_id"] != REMOVED_ITEM) & (block.code_ids <= last)
-        part = slice(position, position + int(held.sum()))
-        position = part.stop
-        if (live & ~held).any():
-            yield Problem("index", f"{folder}: lacks code {block.code_ids[live & ~held][0]}")
-        if not np.array_equal(base.codes[part], block.codes[held]):
-            yield Problem("index", f"{folder}: codes {block.first} and on are not the store's")
+        if base is not None:
+            held = np.isin(block.code_ids, base.code_ids)
+            live = (block.owners["item_id"] != REMOVED_ITEM) & (block.code_ids <= last)
+            if (live & ~held).any():
+                yield Problem("index", f"{folder}: lacks code {block.code_ids[live & ~held][0]}")
+            if not np.array_equal(base.codes[base.rows_of(block.code_ids)], block.codes[held]):
+                yield Problem("index", f"{folder}: codes {block.first} and on are not the store's")
         known = block.code_ids[block.code_ids < mapped.rows]
         if not np.array_equal(mapped.gather(known, reader), vectors[: len(known)]):
             yield Problem("index", f"{folder.parent}: vectors {block.first} and on are not the store's")

@@ -30,6 +30,8 @@ def extend(folder: Path, generation: Generation, reader: Reader, *, anew: bool =
         rows = 0 if anew else _trusted_rows(folder, generation)
     except IndexFileError:
         rows = 0
+    if rows > generation.next_code:  # the store was put back to an older state
+        rows = 0
     path = folder / DATA
     if not rows:  # a file that others may have mapped is never cut short, it is replaced
         path = path.with_name(DATA + TEMPORARY)
@@ -58,7 +60,7 @@ def _trusted_rows(folder: Path, generation: Generation) -> int:
         rows, bits, size = int(values["rows"]), int(values["bits"]), (folder / DATA).stat().st_size
     except (OSError, ValueError, KeyError, TypeError):
         raise IndexFileError(f"{folder / COUNT}: missing or unreadable") from None
-    if bits != generation.bits or rows > generation.next_code or size < rows * (bits + 2):
+    if bits != generation.bits or size < rows * (bits + 2):
         raise IndexFileError(f"{folder / DATA}: not the {rows} rows of {bits} bits that {COUNT} names")
     return rows
 
@@ -69,7 +71,8 @@ class VectorFile:
     def __init__(self, folder: Path, generation: Generation) -> None:
         """Map the file; raises IndexFileError where it is missing or too short."""
         self.generation = generation
-        self.rows = _trusted_rows(folder, generation)
+        # The file may be ahead of this reader of the store; what both have is the same.
+        self.rows = min(_trusted_rows(folder, generation), generation.next_code)
         width = generation.bits + 2
         self._map: U8 = (
             np.memmap(folder / DATA, np.uint8, "r", shape=(self.rows, width))
