@@ -1,19 +1,31 @@
-"""visearch: search pictures by pictures. `Collection` is where a program starts; see visearch.collection."""
+"""A visual search engine: index pictures, search them with a picture or a crop.
+
+    from visearch import Collection
+
+    with Collection.open(".visearch") as collection:
+        results = collection.search("photo.jpg", box=(0.2, 0.3, 0.7, 0.9), limit=10)
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from visearch.errors import VisearchError
 
 if TYPE_CHECKING:
     from visearch.collection import Collection
+    from visearch.filters import Filter
+    from visearch.results import Match, Results
 
-__all__ = ["Collection"]
+__all__ = ["Collection", "Filter", "Match", "Results", "VisearchError"]
+
+_HOMES = {"Collection": "collection", "Filter": "filters", "Match": "results", "Results": "results"}
 
 
-def __getattr__(name: str) -> object:
-    """Import `Collection` when it is first asked for: the command line starts without what a search needs."""
-    if name == "Collection":
-        from visearch.collection import Collection
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that `visearch --help` loads no index."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return Collection
-    raise AttributeError(f"module 'visearch' has no attribute {name!r}")
+    return getattr(import_module(f"visearch.{_HOMES[name]}"), name)
