@@ -48,6 +48,8 @@ REMOVED_ITEM = -1
 LARGEST_ID = 2**63 - 1
 LONGEST_KEY = 440  # LMDB allows 511 bytes; longer sources end in a hash
 MAX_READERS = 1024
+DATA, LOCK = "data.mdb", "lock.mdb"
+LOCK_BYTES = 64 * (MAX_READERS + 2)
 TABLES = (
     "meta", "items", "sources", "contents", "thumbnails", "failures",
     "item_codes", "codes", "owners", "vectors", "removed",
@@ -82,11 +84,7 @@ class Item:
     @classmethod
     def unpack(cls, item_id: int, record: bytes) -> Item:
         """Read a stored record; StoreError where its version is newer than this code."""
-        version, *values = _unpackb(record)
-        if version != RECORD:
-            raise StoreError(
-                f"item {item_id} has record version {version}, this visearch reads {RECORD}; upgrade visearch"
-            )
+        values = _values(record, f"item {item_id}")
         values[-1] = tuple(tuple(box) for box in values[-1])
         return cls(item_id, *values)
 
@@ -162,7 +160,7 @@ class Store:
         """
         self.path = path
         self._closed = False
-        if not create and not (path / "data.mdb").exists():
+        if not create and not _data_bytes(path):
             raise StoreError(f"{path.parent}: no collection here; `visearch index FOLDER` makes one")
         self.readonly = readonly or not (create or _writable(path))
         with _store_errors(path):
@@ -224,6 +222,15 @@ class Store:
             raise StoreError(f"{self.path.parent}: is read-only, so nothing can be added or changed there")
         with _store_errors(self.path), self._environment.begin(write=True, buffers=True) as transaction:
             yield Writer(transaction, self.tables)
+        if _missing_bytes(self._environment, self.path):
+            self._fill_up()
+
+    def _fill_up(self) -> None:
+        """Make the data file as long as its pages need: a change that took pages and gave them back leaves those at
+        the end unwritten, and the next to open the store could not tell that from a file cut short."""
+        with _store_errors(self.path), self._environment.begin(write=True):  # nobody else makes the file longer now
+            length = _data_bytes(self.path) + _missing_bytes(self._environment, self.path)
+            os.truncate(self.path / DATA, length)
 
     def copy(self, destination: Path) -> None:
         """A hot, compacted copy of one consistent moment into an empty folder."""
@@ -268,7 +275,7 @@ class Reader:
 
     def known(self, source: str) -> Known | None:
         """What is stored of a source, without its record."""
-        value = self._get("sources", source_key(source))
+        value = self._get("sources", source_key(source)) if source else None
         return None if value is None else Known(*_SOURCE.unpack(value))
 
     def item_ids_below(self, folder: str) -> Iterator[int]:
@@ -294,19 +301,19 @@ class Reader:
     def failure(self, source: str) -> Failure | None:
         """Why a source was skipped, or None."""
         record = self._get("failures", source_key(source))
-        return None if record is None else Failure(*_unpackb(record)[1:])
+        return None if record is None else _failure(record)
 
     def failures(self) -> Iterator[Failure]:
         """All skipped sources, by source."""
         with self.transaction.cursor(self.tables["failures"]) as cursor:
             for record in cursor.iternext(keys=False):
-                yield Failure(*_unpackb(record)[1:])
+                yield _failure(record)
 
     def generation(self, number: int | None = None) -> Generation | None:
         """A generation by number, the active one without; None where there is none."""
         number = int(self._meta("active")) if number is None else number
         values = self._meta(f"generation/{number}")
-        return None if values is None else Generation(**values)
+        return None if values is None else _generation(values)
 
     def generations(self) -> list[Generation]:
         """All generations that hold codes, by number: every item has its codes in each of them."""
@@ -316,7 +323,7 @@ class Reader:
                 for key, record in cursor.iternext():
                     if not bytes(key).startswith(b"generation/"):
                         break
-                    found.append(Generation(**_unpackb(record)))
+                    found.append(_generation(_unpackb(record)))
         return sorted(found, key=lambda generation: generation.number)
 
     def code_ids(self, generation: int, item_id: int) -> I64:
@@ -512,6 +519,28 @@ def _unpackb(record: Any) -> Any:
     return msgpack.unpackb(record, unicode_errors="surrogateescape", strict_map_key=False)
 
 
+def _values(record: Any, name: str) -> list[Any]:
+    """What a record holds after its version; StoreError where that is newer than this code."""
+    version, *values = _unpackb(record)
+    if version != RECORD:
+        raise StoreError(f"{name} has record version {version}, this visearch reads {RECORD}; upgrade visearch")
+    return values
+
+
+def _failure(record: Any) -> Failure:
+    return Failure(*_values(record, "a skipped file"))
+
+
+def _generation(values: dict[str, Any]) -> Generation:
+    unknown = values.keys() - Generation.__dataclass_fields__.keys()
+    if unknown:
+        raise StoreError(
+            f"generation {values.get('number')} has {', '.join(sorted(unknown))}, which this visearch does not know;"
+            " upgrade visearch"
+        )
+    return Generation(**values)
+
+
 def _id(item_id: int) -> bytes:
     return struct.pack(">q", item_id)
 
@@ -525,11 +554,25 @@ def _pair(generation: int, number: int) -> bytes:
 
 
 def _writable(path: Path) -> bool:
-    return os.access(path, os.W_OK) and os.access(path / "data.mdb", os.W_OK) and not _read_only_mount(path)
+    return os.access(path, os.W_OK) and os.access(path / DATA, os.W_OK) and not _read_only_mount(path)
 
 
 def _read_only_mount(path: Path) -> bool:
     return hasattr(os, "statvfs") and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def _data_bytes(path: Path) -> int:
+    """Length of the data file; 0 where there is none, or where its maker was killed before it wrote anything."""
+    try:
+        return (path / DATA).stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def _missing_bytes(environment: Any, path: Path) -> int:
+    """How much shorter the data file is than its pages need. Reading beyond its end would be a bus error."""
+    needed: int = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    return max(0, needed - _data_bytes(path))
 
 
 @contextmanager
@@ -566,6 +609,10 @@ def _acquire(path: Path, readonly: bool) -> Any:
     with _environments_lock:
         environment, users = _environments.get(key, (None, 0))
         if environment is None:
+            # Where the lock file cannot be written, no writer can be about either.
+            lock = not readonly or _writable(path)
+            if lock:
+                _reserve_lock_file(path)
             environment = lmdb.open(
                 str(path),
                 map_size=int(settings.number("map_gigabytes")) << 30,
@@ -573,11 +620,29 @@ def _acquire(path: Path, readonly: bool) -> Any:
                 max_readers=MAX_READERS,
                 readonly=readonly,
                 create=not readonly,
-                # Where the lock file cannot be written, no writer can be about either.
-                lock=not readonly or _writable(path),
+                lock=lock,
             )
+            missing = _missing_bytes(environment, path)
+            if missing:
+                environment.close()
+                raise StoreError(
+                    f"{path.parent}: the store is broken ({missing} bytes of {DATA} are missing at its end);"
+                    " restore it from a backup"
+                )
+            if lock:
+                environment.reader_check()  # readers that were killed would keep old pages from being reused
         _environments[key] = (environment, users + 1)
         return environment
+
+
+def _reserve_lock_file(path: Path) -> None:
+    """Give a new lock file its bytes on disk: LMDB maps it, and a full disk would then be a bus error."""
+    if hasattr(os, "posix_fallocate"):
+        descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            os.posix_fallocate(descriptor, 0, LOCK_BYTES)
+        finally:
+            os.close(descriptor)
 
 
 def _release(path: Path) -> None:
