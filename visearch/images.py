@@ -47,7 +47,7 @@ REASONS = {
     "empty": "the file has no bytes",
     "unsupported": "not a format that is read, or its decoder is not installed; the message says which",
     "corrupt": "cut off or damaged",
-    "too-large": "more pixels than the setting max_megapixels",
+    "too-large": "more pixels than the setting max_megapixels, or a side of more than 65535",
     "timeout": "decoding took longer than the setting decode_seconds",
     "memory": "decoding needed more memory than the setting decode_memory",
     "crashed": "the decoder process died while decoding it",
@@ -63,8 +63,8 @@ OVERSAMPLING = (
     2  # decode at no less than this many times the needed size: 1.3% of bits differ then, 4% at once the size
 )
 BYTES_PER_PIXEL = 4  # of an RGB picture in Pillow
-TILE_PIXELS = 1 << 20  # pixels converted at a time
-LARGEST_STEP = 16.0  # a resize by more than twice this averages blocks first: its tables grow with the picture's side
+STRIP_PIXELS = 1 << 20  # pixels converted at a time
+LONGEST_SIDE = 65_535  # pixels, as in JPEG and GIF: tables that grow with a side stay small
 
 
 @dataclass(frozen=True)
@@ -134,14 +134,14 @@ def resize(
     left, top, right, bottom = picture.extent
     across, down = right - left, bottom - top
     region = (left + x0 * across, top + y0 * down, left + x1 * across, top + y1 * down)
-    return numpy.asarray(picture.image.resize(size, resample, box=region, reducing_gap=LARGEST_STEP))
+    return numpy.asarray(picture.image.resize(size, resample, box=region))
 
 
 def thumbnail(picture: Picture, longest_side: int) -> bytes:
     """Return the picture as a JPEG (quality 75, no metadata) whose longest side is at most `longest_side` pixels."""
     scale = min(1.0, longest_side / max(picture.width, picture.height))
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    small = picture.image.resize(size, Image.Resampling.BICUBIC, box=picture.extent, reducing_gap=LARGEST_STEP)
+    small = picture.image.resize(size, Image.Resampling.BICUBIC, box=picture.extent)
     stream = BytesIO()
     small.save(stream, "JPEG", quality=75)
     return stream.getvalue()
@@ -200,6 +200,8 @@ def plan(header: Header, min_side: int | None, box: Box, max_megapixels: float) 
     if width * height > max_megapixels * 1e6:
         megapixels = width * height / 1e6
         raise ImageError("too-large", f"{width}x{height} is {megapixels:.3g} megapixels (at most {max_megapixels:g})")
+    if max(width, height) > LONGEST_SIDE:
+        raise ImageError("too-large", f"{width}x{height} has a side of more than {LONGEST_SIDE} pixels")
     shrink = 1
     if min_side is not None:
         across, down = (height, width) if header.orientation > 4 else (width, height)
@@ -279,27 +281,23 @@ def _turned_extent(
 def _upright(image: Image.Image, turn: _Turn, shrink: int) -> Image.Image:
     """Return `image` upright, in RGB on white, every block of `shrink` x `shrink` pixels averaged to one.
 
-    It is done tile by tile of the upright picture, so that no second full-size picture is made on the way, and blocks
+    It is done strip by strip of the upright picture, so that no second full-size picture is made on the way, and blocks
     begin at the upright top left, so that a picture stored in another orientation gives the same pixels.
     """
     flatten = _flattener(image, shrink)
     stored_width, stored_height = image.size
     width, height = (stored_height, stored_width) if turn.swap else (stored_width, stored_height)
-    columns = min(width, max(1, TILE_PIXELS // shrink**2) * shrink)
-    rows = max(1, TILE_PIXELS // (columns * shrink)) * shrink
-    if columns >= width and rows >= height:
+    rows = max(1, STRIP_PIXELS // (width * shrink)) * shrink
+    if rows >= height:
         return flatten(image if turn.method is None else image.transpose(turn.method))
     if flatten is _as_it_is and turn.method is None:
         return image
     out = Image.new("RGB", (math.ceil(width / shrink), math.ceil(height / shrink)))
     for top in range(0, height, rows):
-        for left in range(0, width, columns):
-            right, bottom = min(width, left + columns), min(height, top + rows)
-            x0, x1 = (width - right, width - left) if turn.flip_x else (left, right)
-            y0, y1 = (height - bottom, height - top) if turn.flip_y else (top, bottom)
-            tile = image.crop((y0, x0, y1, x1) if turn.swap else (x0, y0, x1, y1))
-            upright = tile if turn.method is None else tile.transpose(turn.method)
-            out.paste(flatten(upright), (left // shrink, top // shrink))
+        bottom = min(height, top + rows)
+        y0, y1 = (height - bottom, height - top) if turn.flip_y else (top, bottom)
+        strip = image.crop((y0, 0, y1, width) if turn.swap else (0, y0, width, y1))
+        out.paste(flatten(strip if turn.method is None else strip.transpose(turn.method)), (0, top // shrink))
     return out
 
 
@@ -308,26 +306,26 @@ def _as_it_is(image: Image.Image) -> Image.Image:
 
 
 def _flattener(image: Image.Image, shrink: int) -> Callable[[Image.Image], Image.Image]:
-    """Return the function that makes a tile of this picture RGB on white and averages its blocks."""
+    """Return the function that makes a strip of this picture RGB on white and averages its blocks."""
     mode, transparency = image.mode, image.info.get("transparency")
 
-    def reduce(tile: Image.Image) -> Image.Image:
-        return tile.reduce(shrink) if shrink > 1 else tile
+    def reduce(strip: Image.Image) -> Image.Image:
+        return strip.reduce(shrink) if shrink > 1 else strip
 
-    def on_white(tile: Image.Image) -> Image.Image:
-        pixels = tile.convert("RGBA")
-        white = Image.new("RGB", tile.size, "white")
+    def on_white(strip: Image.Image) -> Image.Image:
+        pixels = strip.convert("RGBA")
+        white = Image.new("RGB", strip.size, "white")
         white.paste(pixels, mask=pixels)
         return reduce(white)
 
     if mode in ("I", "F") or mode.startswith("I;16"):
         gain, offset = _levels(image)
-        return lambda tile: reduce(_to_grey(tile, gain, offset, transparency)).convert("RGB")
+        return lambda strip: reduce(_to_grey(strip, gain, offset, transparency)).convert("RGB")
     if transparency is not None or mode in ("LA", "PA", "RGBA", "RGBa"):
         return on_white
     if mode in ("RGB", "L"):
-        return _as_it_is if mode == "RGB" and shrink == 1 else lambda tile: reduce(tile).convert("RGB")
-    return lambda tile: reduce(tile.convert("RGB"))
+        return _as_it_is if mode == "RGB" and shrink == 1 else lambda strip: reduce(strip).convert("RGB")
+    return lambda strip: reduce(strip.convert("RGB"))
 
 
 def _levels(image: Image.Image) -> tuple[float, float]:
@@ -347,11 +345,11 @@ def _levels(image: Image.Image) -> tuple[float, float]:
     return (255 / (high - low), -255 * low / (high - low)) if high > low else (0.0, 0.0)
 
 
-def _to_grey(tile: Image.Image, gain: float, offset: float, transparent: object) -> Image.Image:
+def _to_grey(strip: Image.Image, gain: float, offset: float, transparent: object) -> Image.Image:
     """Return gain x sample + offset, rounded and cut to 0-255, in mode L; white where a sample is `transparent`."""
     import numpy
 
-    samples = numpy.asarray(tile, dtype=numpy.float32)
+    samples = numpy.asarray(strip, dtype=numpy.float32)
     grey = numpy.clip(numpy.nan_to_num(samples) * gain + (offset + 0.5), 0, 255).astype(numpy.uint8)
     if isinstance(transparent, int):
         grey[samples == transparent] = 255

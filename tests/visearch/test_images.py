@@ -454,6 +454,16 @@ def test_one_pixel_too_many_is_refused_before_decoding(kind: str, monkeypatch: p
     assert refusal.value.reason == "too-large"
 
 
+@pytest.mark.parametrize("size", [(65_536, 1), (1, 65_536)])
+def test_a_side_one_pixel_too_long_is_refused(size: tuple[int, int]) -> None:
+    assert (
+        images.decode(encoded(Image.new("L", (min(size[0], 65_535), min(size[1], 65_535))), "PNG")).image.mode == "RGB"
+    )
+    with pytest.raises(ImageError, match=f"{size[0]}x{size[1]} has a side of more than 65535 pixels") as refusal:
+        images.decode(encoded(Image.new("L", size), "PNG"))
+    assert refusal.value.reason == "too-large"
+
+
 def test_the_default_limit_is_50_megapixels() -> None:
     def header(width: int, height: int) -> bytes:
         body = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)

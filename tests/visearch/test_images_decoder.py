@@ -406,8 +406,8 @@ def test_every_nasty_file_is_decoded_or_refused_within_memory(shared: Path) -> N
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "I;16"])
-@pytest.mark.parametrize("size", [(8_000_000, 1), (1, 2_000_000)])
-def test_a_picture_of_one_row_or_column_stays_within_memory(mode: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [(65_535, 300), (300, 65_535)])
+def test_a_picture_of_extreme_shape_stays_within_memory(mode: str, size: tuple[int, int]) -> None:
     results, growth = decode_all([encoded(Image.new(mode, size), "PNG", compress_level=1)] * 2)
     assert results["decoded"] == 2
     assert growth < MOST_MEMORY
