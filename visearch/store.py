@@ -521,7 +521,7 @@ def _unpackb(record: Any) -> Any:
 
 def _values(record: Any, name: str) -> list[Any]:
     """What a record holds after its version; StoreError where that is newer than this code."""
-    version, *values = _unpackb(record)
+    version, *values = list(_unpackb(record))
     if version != RECORD:
         raise StoreError(f"{name} has record version {version}, this visearch reads {RECORD}; upgrade visearch")
     return values
