@@ -132,26 +132,26 @@ def test_no_tracked_file_is_large() -> None:
 
 
 def commands_of(page: str) -> list[list[str]]:
-    """The lines of code blocks of a page that run visearch or make, split into words."""
+    """What a page shows that runs visearch or make, in code blocks or within a line, split into words."""
     blocks = re.findall(r"```(?:sh|bash|console)?\n(.*?)```", page, re.S) + re.findall(r"(?:^ {4}.*\n)+", page, re.M)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines() + re.findall(r"`((?:visearch|make) [^`]+)`", page)
     words = [re.sub(r"\s#.*", "", line.strip().removeprefix("$ ")).split() for line in lines]
     return [each for each in words if each and each[0] in {"visearch", "make"}]
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"])
 def test_every_command_and_option_that_a_page_shows_exists(page: str) -> None:
-    from visearch.cli import main
+    from visearch.cli import cli
 
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
     for words in commands_of((ROOT / page).read_text(encoding="utf-8")):
         if words[0] == "make":
             assert {word for word in words[1:] if "=" not in word} <= targets, words
             continue
-        command: click.Command = main
+        command: click.Command = cli
         rest = words[1:]
         while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-            assert rest[0] in command.commands, words
-            command = command.commands[rest.pop(0)]
+            assert set(rest[0].split("|")) <= set(command.commands), words
+            command = command.commands[rest.pop(0).split("|")[0]]
         options = {name for parameter in command.params for name in parameter.opts} | {"--help"}
         assert {word.split("=")[0] for word in rest if re.match(r"--?[a-z]", word)} <= options, words
