@@ -59,9 +59,7 @@ Box = tuple[float, float, float, float]
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
-OVERSAMPLING = (
-    2  # decode at no less than this many times the needed size: 1.3% of bits differ then, 4% at once the size
-)
+OVERSAMPLING = 2  # decode at no less than this many times the needed size: 1.3% of bits differ; 4% at once the size
 BYTES_PER_PIXEL = 4  # of an RGB picture in Pillow
 STRIP_PIXELS = 1 << 20  # pixels converted at a time
 LONGEST_SIDE = 65_535  # pixels, as in JPEG and GIF: tables that grow with a side stay small
@@ -85,8 +83,8 @@ class Picture:
 def validate_box(box: object) -> Box:
     """Return `box` as four floats; raises BoxError unless 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1."""
     try:
-        x0, y0, x1, y1 = (float(value) for value in box)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
+        x0, y0, x1, y1 = (float(value) for value in (() if isinstance(box, str | bytes) else box))  # type: ignore[attr-defined]
+    except (TypeError, ValueError, OverflowError):
         raise BoxError(f"box {box!r} is not four numbers x0, y0, x1, y1") from None
     if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
         raise BoxError(f"box {x0:g},{y0:g},{x1:g},{y1:g} is not 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1")

@@ -319,7 +319,20 @@ def test_pngsuite_is_decoded_and_its_corrupt_files_are_refused(shared: Path) -> 
 
 @pytest.mark.parametrize(
     "box",
-    [None, 7, "abcd", (), (0, 0, 1), (0, 0, 1, 1, 1), (0, 0, 0, 1), (0.5, 0, 0.4, 1), (-0.1, 0, 1, 1), (0, 0, 1, 1.01)],
+    [
+        None,
+        7,
+        "0011",
+        b"\0\0\1\1",
+        (10**400, 0, 1, 1),
+        (),
+        (0, 0, 1),
+        (0, 0, 1, 1, 1),
+        (0, 0, 0, 1),
+        (0.5, 0, 0.4, 1),
+        (-0.1, 0, 1, 1),
+        (0, 0, 1, 1.01),
+    ],
 )
 def test_a_box_that_is_none_is_refused_in_one_line(box: object) -> None:
     with pytest.raises(BoxError) as refusal:
