@@ -449,8 +449,8 @@ def test_index_files_are_written_when_that_is_cheaper(tmp_path: Path, tiny: Path
     with empty(tmp_path / "c", tiny) as collection:
         reference, random = Reference(), Random(BITS, 0)
         written = []
-        for first in range(1, 30_000, 3_000):
-            reference.put(collection, {number: (random.embedding(), {}) for number in range(first, first + 3_000)})
+        for first in range(1, 16_000, 4_000):
+            reference.put(collection, {number: (random.embedding(), {}) for number in range(first, first + 4_000)})
             written.append(collection.build_index(force=False))
         assert any(written)
         assert not all(written)
