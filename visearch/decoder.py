@@ -31,6 +31,7 @@ from PIL import Image
 
 from visearch import settings
 from visearch.errors import ImageError
+from visearch.machine import usable_cores
 
 START_SECONDS = 60.0  # for a child to start: it imports Python and Pillow, on a machine that may be busy
 STRIP_BYTES = 1 << 20  # pixels sent at a time
@@ -86,11 +87,7 @@ _children: set[_Child] = set()
 _idle: list[_Child] = []
 
 
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-_slots = threading.BoundedSemaphore(_usable_cores())
+_slots = threading.BoundedSemaphore(usable_cores())
 
 
 @contextmanager
@@ -225,7 +222,7 @@ class _Child:
 def _forget() -> None:
     """A forked process must not talk to the children of the other, nor keep their pipes open."""
     global _lock, _slots
-    _lock, _slots = threading.Lock(), threading.BoundedSemaphore(_usable_cores())
+    _lock, _slots = threading.Lock(), threading.BoundedSemaphore(usable_cores())
     nothing = os.open(os.devnull, os.O_RDWR)
     for child in _children:
         child.process.returncode = 0  # not ours to wait for
