@@ -160,6 +160,7 @@ class Scan:
                 self._unreadable.append(entry.path + os.sep)
             return Failed(file, b"", entry.reason, entry.problem)
         if entry.path in self._on_their_way:  # named twice in this run: the first one counts
+            self._pictures[entry.origin] += 1
             return None
         try:
             status = os.stat(entry.path)  # noqa: PTH116 (hot loop)
