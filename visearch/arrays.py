@@ -9,7 +9,8 @@ from __future__ import annotations
 import mmap
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +34,33 @@ class ArrayWriter:
 
     def add(self, name: str, chunks: Iterable[Array], dtype: npt.DTypeLike, width: int | None = None) -> None:
         """Append the array [n] (or [n, width]) that `chunks` make up when laid end to end."""
-        self._write(b"\0" * (-self._file.tell() % ALIGNMENT))
-        offset = self._file.tell()
-        rows = 0
-        for chunk in chunks:
-            self._write(np.ascontiguousarray(chunk, dtype=dtype).data)
-            rows += len(chunk)
+        with self._closed_on_error():
+            self._write(b"\0" * (-self._file.tell() % ALIGNMENT))
+            offset = self._file.tell()
+            rows = 0
+            for chunk in chunks:
+                self._write(np.ascontiguousarray(chunk, dtype=dtype).data)
+                rows += len(chunk)
         shape = [rows] if width is None else [rows, width]
         self._arrays[name] = [np.dtype(dtype).str, shape, offset]
 
     def finish(self) -> dict[str, Any]:
         """Flush to disk; return {"bytes", "crc32", "arrays": {name: [dtype, shape, offset]}}."""
-        size = self._file.tell()
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with self._closed_on_error():
+            size = self._file.tell()
+            self._file.flush()
+            os.fsync(self._file.fileno())
         self._file.close()
         return {"bytes": size, "crc32": self._crc, "arrays": self._arrays}
+
+    @contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):  # a full disk refuses again what is still to be written
+                self._file.close()
+            raise
 
     def _write(self, data: bytes | memoryview) -> None:
         self._file.write(data)

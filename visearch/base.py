@@ -38,9 +38,9 @@ META, ROWS, COLUMNS = "meta.json", "rows.bin", "columns.bin"
 RECALL_AT = 20
 RECALL_QUERIES = 500  # live codes that serve as queries when recall is measured
 COPIED_AT_ONCE = 1 << 16  # rows
-CACHED_FILTERS = 32  # what a filter selects is kept for this many filters: 4 bytes a selected row
+CACHED_FILTERS = 16  # what a filter selects is kept for this many: 4 bytes a selected row, and at most one a row
 GATHER_FACTOR = 4  # comparing with a scattered row costs about this many times what it does in passing over all
-EXACT_FACTOR = 4  # a filter that selects up to this many times the rows of a plain search is answered exactly
+EXACT_ROWS = 8192  # up to this many selected rows (about 0.1 ms) are all compared with
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,9 @@ def measure_recall(base: Base, target: float, rng: np.random.Generator) -> tuple
         recalls: NDArray[np.float64] = np.ones(len(chosen))
         for query, (row, true) in enumerate(zip(chosen, truth, strict=True)):
             if len(true):
-                rows = base.probed_rows(base.codes[row], probes)
-                found = np.count_nonzero(hamming(base.codes[row], base.codes[rows]) <= true[-1]) - 1
-                recalls[query] = min(found, len(true)) / len(true)
+                rows = base.probed_rows(base.ranked_lists(base.codes[row]), probes)
+                found = int(np.count_nonzero(hamming(base.codes[row], base.codes[rows]) <= true[-1]))
+                recalls[query] = min(found - 1, len(true)) / len(true)  # itself is found, too
         recall, error = float(np.mean(recalls)), float(np.std(recalls) / np.sqrt(len(recalls)))
         curve.append((probes, round(recall, 4)))
         if recall - error >= target or probes == base.info.lists:
@@ -183,19 +183,26 @@ def measure_recall(base: Base, target: float, rng: np.random.Generator) -> tuple
 
 
 @dataclass(frozen=True)
+class _Lists:
+    """Where each list starts and how long it is, int64 [lists]."""
+
+    starts: I64
+    sizes: I64
+
+
+@dataclass(frozen=True)
 class Selection:
-    """What a filter selects: rows, ascending, and where each list's part of them starts, int64 [lists + 1]."""
+    """What a filter selects.
+
+    Attributes:
+        rows: ascending.
+        mask: bool, by row of the base; None where so few are selected that `rows` is all that is needed.
+        lists: where each list's part of `rows` starts, and its size.
+    """
 
     rows: Rows
-    list_starts: I64
-
-    def has(self, rows: Positions | Rows) -> NDArray[np.bool_]:
-        """Which of some rows are selected."""
-        if not len(self.rows):
-            return np.zeros(len(rows), bool)
-        places = np.searchsorted(self.rows, rows.astype(np.uint32))  # another type would convert all of self.rows
-        selected: NDArray[np.bool_] = self.rows[np.minimum(places, len(self.rows) - 1)] == rows
-        return selected
+    mask: NDArray[np.bool_] | None
+    lists: _Lists
 
 
 class Base:
@@ -205,6 +212,7 @@ class Base:
         info: sizes, probes and measured recall.
         codes: uint8 [rows, D/8], item_ids: int64 [rows], regions: int32 [rows]: by row.
         code_ids: int64 [rows], ascending: not by row where the base has lists; see `rows_of` and `code_ids_of`.
+        centroids: uint8 [lists, D/8].
     """
 
     def __init__(self, folder: Path, info: BaseInfo, rows: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
@@ -216,11 +224,12 @@ class Base:
         self.code_ids: I64 = arrays["code_ids"]
         self.item_ids: I64 = arrays["item_ids"]
         self.regions: I32 = arrays["regions"]
+        self.centroids: U8 = arrays["centroids"] if info.lists else self.codes[:0]
         if info.lists:
-            self._centroids: U8 = arrays["centroids"]
-            self._list_starts: I64 = arrays["list_starts"]
             self._row_of: Rows = arrays["row_of"]
             self._row_code_ids: I64 = arrays["row_code_ids"]
+        self._list_starts: I64 = arrays["list_starts"] if info.lists else np.array([0, self.rows])
+        self._lists = _Lists(self._list_starts[:-1], np.diff(self._list_starts))
         self._columns = Columns(folder / COLUMNS, columns, info.rows)
         self._described = {ROWS: rows, COLUMNS: columns}
         self._selected = lru_cache(CACHED_FILTERS)(self._select)
@@ -247,6 +256,7 @@ class Base:
             raise IndexFileError(f"{folder / META}: cannot be read: {error.strerror}") from None
         except (ValueError, KeyError, TypeError) as error:
             raise IndexFileError(f"{folder / META}: is damaged: {error}") from None
+        base._check()
         base._gpu = GpuFlat.of(base.codes)
         return base
 
@@ -258,9 +268,11 @@ class Base:
     def rows_of(self, code_ids: I64) -> Positions:
         """The rows of those code ids that are here, int64; the others are left out."""
         places = np.searchsorted(self.code_ids, code_ids)
-        places = places[places < self.rows]
-        here = np.isin(self.code_ids[places], code_ids)
-        return self._row_of[places[here]].astype(np.int64) if self.info.lists else places[here]
+        inside = places < self.rows
+        places, code_ids = places[inside], code_ids[inside]
+        places = places[self.code_ids[places] == code_ids]
+        rows: Positions = self._row_of[places].astype(np.int64) if self.info.lists else places
+        return rows
 
     def code_ids_of(self, rows: Positions) -> I64:
         """The code ids of rows."""
@@ -284,31 +296,47 @@ class Base:
         """
         selection = None if filter is None else self._selected(filter)
         eligible = self.rows if selection is None else len(selection.rows)
-        if exact or not self.info.lists or eligible <= EXACT_FACTOR * self._rows_probed:
+        usual = max(k, self.info.probes * self.rows // max(self.info.lists, 1))  # rows a plain search compares with
+        if exact or not self.info.lists or eligible <= max(usual, EXACT_ROWS):
             return self._exact(code, k, furthest, selection, alive)
-        probes, least = self.info.probes, k if selection is None else max(k, self._rows_probed)
+        ranked = self.ranked_lists(code)
+        if selection is not None and self._is_far(ranked, selection, usual):
+            return self._exact(code, k, furthest, selection, alive)
+        probes, least = self.info.probes, k if selection is None else usual
         while True:
-            rows = self.probed_rows(code, probes, selection, least)
+            rows = self.probed_rows(ranked, probes, least, selection)
+            everything = len(rows) == eligible
             if alive is not None:
                 rows = rows[alive(rows)]
-            if len(rows) >= k or probes >= self.info.lists:
+            if len(rows) >= k or everything:
                 return nearest(code, self.codes, k, furthest=furthest, rows=rows)
             probes, least = 2 * probes, 2 * least
 
-    def probed_rows(
-        self, code: U8, probes: int, selection: Selection | None = None, least: int = 0
-    ) -> Positions | Rows:
-        """The (selected) rows of the `probes` lists nearest to a code; of more lists where these hold under `least`."""
-        starts = self._list_starts if selection is None else selection.list_starts
-        counts = np.diff(starts)
+    def ranked_lists(self, code: U8) -> I64:
+        """All lists, that with the nearest centroid first."""
         # 16 bits hold any distance, and numpy sorts them by radix
-        order = np.argsort(hamming(code, self._centroids).astype(np.uint16), kind="stable")
-        enough = int(np.searchsorted(np.cumsum(counts[order]), least)) + 1
-        probed = order[: max(probes, enough)]
-        lengths = counts[probed]
-        ends = np.cumsum(lengths)
-        positions = np.repeat(starts[probed] - ends + lengths, lengths) + np.arange(ends[-1])
+        ranked: I64 = np.argsort(hamming(code, self.centroids).astype(np.uint16), kind="stable")
+        return ranked
+
+    def probed_rows(
+        self, ranked: I64, probes: int, least: int = 0, selection: Selection | None = None
+    ) -> Positions | Rows:
+        """The (selected) rows of the first `probes` lists, or of more lists where these hold fewer than `least`."""
+        lists = self._lists if selection is None else selection.lists
+        probed = _first_lists(ranked, lists.sizes, probes, least)
+        sizes = lists.sizes[probed]
+        ends = np.cumsum(sizes)
+        positions = np.repeat(lists.starts[probed] - ends + sizes, sizes) + np.arange(ends[-1])
         return positions if selection is None else selection.rows[positions]
+
+    def _is_far(self, ranked: I64, selection: Selection, usual: int) -> bool:
+        """Whether few of the rows near a query are selected: less than half of what chance would select.
+
+        What is selected then lies in lists about equally far, whose order says little about the order of their rows.
+        """
+        near = _first_lists(ranked, self._lists.sizes, self.info.probes, usual)
+        share_near = selection.lists.sizes[near].sum() / self._lists.sizes[near].sum()
+        return bool(share_near < len(selection.rows) / self.rows / 2)
 
     def _exact(
         self, code: U8, k: int, furthest: int, selection: Selection | None, alive: Keep | None
@@ -316,21 +344,38 @@ class Base:
         if selection is None:
             found = self._gpu.nearest(code, k, furthest=furthest, keep=alive) if self._gpu else None
             return found or nearest(code, self.codes, k, furthest=furthest, keep=alive)
-        if len(selection.rows) * GATHER_FACTOR < self.rows:
+        mask = selection.mask
+        if mask is None:
             return nearest(code, self.codes, k, furthest=furthest, rows=selection.rows, keep=alive)
 
         def keep(rows: Positions | Rows) -> NDArray[np.bool_]:
-            selected = selection.has(rows)
-            return selected if alive is None else selected & alive(rows)
+            return mask[rows] if alive is None else mask[rows] & alive(rows)
 
         return nearest(code, self.codes, k, furthest=furthest, keep=keep)
 
-    @property
-    def _rows_probed(self) -> int:
-        """How many rows a plain search compares with."""
-        return self.info.probes * self.rows // max(self.info.lists, 1)
+    def _check(self) -> None:
+        """Raise IndexFileError where the arrays do not fit what the base says of itself."""
+        by_row: list[NDArray[Any]] = [self.codes, self.code_ids, self.item_ids, self.regions]
+        by_row += [self._row_of, self._row_code_ids] if self.info.lists else []
+        ends = (len(self._list_starts) - 1, self._list_starts[0], self._list_starts[-1])
+        if (
+            {len(array) for array in by_row} != {self.rows}
+            or self.codes.shape[1] * 8 != self.bits
+            or self.centroids.shape != (self.info.lists, self.bits // 8)
+            or ends != (max(self.info.lists, 1), 0, self.rows)
+            or (self._lists.sizes < 0).any()
+        ):
+            raise IndexFileError(f"{self.folder}: its files do not fit together; rebuild the index")
 
     def _select(self, filter: Filter) -> Selection:
-        rows = self._columns.select(filter)
-        starts = np.searchsorted(rows, self._list_starts) if self.info.lists else np.empty(0, np.int64)
-        return Selection(rows, starts)
+        mask = self._columns.select(filter)
+        rows = np.flatnonzero(mask).astype(np.uint32)
+        bounds = np.searchsorted(rows, self._list_starts)
+        scattered = len(rows) * GATHER_FACTOR < self.rows
+        return Selection(rows, None if scattered else mask, _Lists(bounds[:-1], np.diff(bounds)))
+
+
+def _first_lists(ranked: I64, sizes: I64, probes: int, least: int) -> I64:
+    """The first `probes` lists, or more where these hold fewer than `least` rows."""
+    enough = int(np.searchsorted(np.cumsum(sizes[ranked]), least)) + 1
+    return ranked[: max(probes, enough)]

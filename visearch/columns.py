@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visearch.arrays import Array, ArrayWriter, open_arrays
 from visearch.errors import IndexFileError
@@ -78,8 +79,8 @@ class Columns:
         self._place = {key: place for place, key in enumerate(description["keys"])}
         self._rows = rows
 
-    def select(self, filter: Filter) -> Rows:
-        """The rows whose metadata match, ascending.
+    def select(self, filter: Filter) -> NDArray[np.bool_]:
+        """Which rows have metadata that match, bool [rows].
 
         Raises:
             IndexFileError: the file names rows that the base does not have: it was damaged.
@@ -93,7 +94,7 @@ class Columns:
             except IndexError:
                 raise IndexFileError(f"{self._path}: was damaged; rebuild the index") from None
             selected &= mask
-        return np.flatnonzero(selected).astype(np.uint32)
+        return selected
 
     def _postings(self, key: str, condition: AnyOf | Range) -> Iterable[Rows]:
         place = self._place.get(key)

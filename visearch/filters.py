@@ -98,7 +98,7 @@ def _typed(value: object) -> Typed | None:
         return ("bool", value)
     if isinstance(value, str):
         return ("string", value)
-    if isinstance(value, (int, float)) and not math.isnan(value):
+    if isinstance(value, int) or (isinstance(value, float) and not math.isnan(value)):
         return ("number", value)
     return None
 
