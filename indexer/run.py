@@ -22,7 +22,7 @@ from indexer.pipeline import Pipeline
 from indexer.progress import display
 from indexer.sources import STANDARD_INPUT, Scan
 from visearch.collection import Collection
-from visearch.errors import StoreError, UsageError
+from visearch.errors import LeaseError, UsageError, VisearchError
 from visearch.ingest import Failed
 
 REMOVED_TOGETHER = 1000
@@ -146,7 +146,7 @@ def _run(job: Job, collection: Collection, stop: threading.Event) -> Summary:
             removed = _prune(collection, scan, vanished)
         try:
             collection.build_index(force=False)
-        except StoreError as error:  # another process is at it; searches read what is not indexed from the store
+        except LeaseError as error:  # another process is at it; searches read what is not indexed from the store
             click.echo(error.message, err=True)
     return Summary(
         added=counts["added"],
@@ -179,14 +179,19 @@ def _report(path: Path | None) -> Iterator[Any]:
     if path is None:
         yield lambda skipped: None
         return
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = csv.writer(file)
-        rows.writerow(("path", "reason", "message"))
+    try:
+        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = csv.writer(file)
+            rows.writerow(("path", "reason", "message"))
 
-        def write(skipped: list[Failed]) -> None:
-            rows.writerows((failed.file.source, failed.reason, failed.message) for failed in skipped)
+            def write(skipped: list[Failed]) -> None:
+                rows.writerows((failed.file.source, failed.reason, failed.message) for failed in skipped)
 
-        yield write
+            yield write
+    except BrokenPipeError:  # of standard error
+        raise
+    except OSError as error:
+        raise VisearchError(f"{path}: the report cannot be written ({error.strerror or error})") from None
 
 
 def _tell(job: Job, summary: Summary, stop: threading.Event) -> None:

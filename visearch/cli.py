@@ -229,7 +229,11 @@ def search(
             path = sheet or Path(tempfile.mkdtemp(prefix="visearch-")) / "sheet.png"
             subject = query if query is not None else item
             assert subject is not None
-            sheet_of(opened, subject, region, results).save(path)
+            drawn = sheet_of(opened, subject, region, results)
+            try:
+                drawn.save(path)
+            except OSError as error:
+                raise VisearchError(f"{path}: the sheet cannot be written ({error.strerror or error})") from None
             click.echo(f"sheet: {path}", err=True)
             if show:
                 click.launch(str(path))

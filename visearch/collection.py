@@ -122,8 +122,6 @@ class Collection:
             if named:
                 self._check_model(named)
             return
-        if self.store.readonly:
-            raise StoreError(f"{self.path}: is read-only, so nothing can be indexed there")
         model = embedder.load(models.resolve(self._model))
         self._keep_model(model)
         with self.store.write() as writer:
@@ -347,7 +345,7 @@ class Collection:
         """Bring the derived files up to date: the vector file always, the index where that is cheaper than going on
         with the one there is; with `force` write both anew.
 
-        Returns whether a new index was written. StoreError where another process is at it.
+        Returns whether a new index was written. LeaseError where another process is at it.
         """
         merge = force or self.searcher().should_merge()
         with lease(self.path, "index"):

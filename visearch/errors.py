@@ -42,5 +42,9 @@ class StoreError(VisearchError):
     """The collection cannot be opened or written."""
 
 
+class LeaseError(StoreError):
+    """Another process is at a long job that only one can do at a time."""
+
+
 class IndexFileError(VisearchError):
     """A derived index file is missing, truncated or of another version; it can be rebuilt from the store."""

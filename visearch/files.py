@@ -25,11 +25,15 @@ def fsync_folder(folder: Path) -> None:
 def write_durably(path: Path, data: bytes) -> None:
     """Replace a file's content in one step: after a crash it holds the old bytes or the new ones."""
     temporary = path.with_name(path.name + TEMPORARY)
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     fsync_folder(path.parent)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from visearch.errors import StoreError
+from visearch.errors import LeaseError
 
 FOLDER = "leases"
 
@@ -24,7 +24,7 @@ def lease(collection: Path, job: str, wait_seconds: float = 0) -> Iterator[None]
     """Hold the lease of a job, waiting up to `wait_seconds` for it (below zero: for ever).
 
     Raises:
-        StoreError: another process holds it; the message names it.
+        LeaseError: another process holds it; the message names it.
     """
     folder = collection / FOLDER
     folder.mkdir(exist_ok=True)
@@ -33,7 +33,7 @@ def lease(collection: Path, job: str, wait_seconds: float = 0) -> Iterator[None]
     try:
         lock.acquire(timeout=wait_seconds)
     except Timeout:
-        raise StoreError(f"{collection}: {job} is being done by {_read(holder)}; wait for it to end") from None
+        raise LeaseError(f"{collection}: {job} is being done by {_read(holder)}; wait for it to end") from None
     try:
         holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield

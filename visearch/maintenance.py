@@ -164,12 +164,14 @@ def backup(collection: Collection, destination: Path) -> None:
     try:
         (partial / STORE).mkdir(parents=True)
         collection.store.copy(partial / STORE)
-        shutil.copytree(collection.path / MODELS, partial / MODELS)
         with Collection.open(partial) as copy:
             with copy.store.read() as reader:
-                generation = reader.generation()
-            if generation is not None and generation.base:
-                copy.build_index()
+                active, generations = reader.generation(), reader.generations()
+            (partial / MODELS).mkdir()
+            for name in {f"{generation.model_sha256}.onnx" for generation in generations}:
+                shutil.copyfile(collection.path / MODELS / name, partial / MODELS / name)
+            if active is not None:
+                copy.build_index(force=active.base > 0)
         for folder, _, files in os.walk(partial):
             for name in files:
                 with Path(folder, name).open("rb") as file:
@@ -177,10 +179,10 @@ def backup(collection: Collection, destination: Path) -> None:
             fsync_folder(Path(folder))
         partial.replace(destination)
         fsync_folder(destination.parent)
-    except (OSError, StoreError, ModelError) as error:
+    except (OSError, StoreError, ModelError, IndexFileError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         if isinstance(error, OSError):
-            raise StoreError(f"{destination}: cannot be written ({error.strerror or error})") from None
+            raise StoreError(f"{destination}: cannot be written ({error.filename}: {error.strerror})") from None
         raise
 
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -160,11 +161,14 @@ class Store:
         """
         self.path = path
         self._closed = False
-        if not create and not _data_bytes(path):
+        exists = _data_bytes(path) > 0
+        if not (exists or create):
             raise StoreError(f"{path.parent}: no collection here; `visearch index FOLDER` makes one")
-        self.readonly = readonly or not (create or _writable(path))
+        self.readonly = readonly or (exists and not _writable(path))
+        if self.readonly and create:
+            raise StoreError(f"{path.parent}: is read-only, so nothing can be added or changed there")
         with _store_errors(path):
-            if create and not self.readonly:
+            if create:
                 path.mkdir(parents=True, exist_ok=True)
             self._environment = _acquire(path, self.readonly)
             try:
@@ -590,13 +594,17 @@ def _store_errors(path: Path) -> Iterator[None]:
     except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError, lmdb.PageNotFoundError) as error:
         raise StoreError(f"{folder}: the store is broken ({error}); restore it from a backup") from None
     except (lmdb.Error, OSError) as error:
-        if _is_disk_full(error):
+        if _is_disk_full(error, folder):
             raise StoreError(f"{folder}: the disk is full; free some space and run the same command again") from None
         raise StoreError(f"{folder}: {error}") from None
 
 
-def _is_disk_full(error: Exception) -> bool:
-    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
+def _is_disk_full(error: Exception, folder: Path) -> bool:
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
+        return True
+    # LMDB says this where a part of what it wrote did fit.
+    cut_off = os.strerror(errno.EIO) in str(error)
+    return cut_off and folder.exists() and shutil.disk_usage(folder).free < settings.MEGABYTE
 
 
 # LMDB must not be opened twice in one process (the first close would drop its file locks): environments are shared.

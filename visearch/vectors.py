@@ -32,18 +32,22 @@ def extend(folder: Path, generation: Generation, reader: Reader, *, anew: bool =
         rows = 0
     if rows > generation.next_code:  # the store was put back to an older state
         rows = 0
-    path = folder / DATA
-    if not rows:  # a file that others may have mapped is never cut short, it is replaced
-        path = path.with_name(DATA + TEMPORARY)
-        path.write_bytes(b"")
-    with path.open("r+b") as file:
-        file.truncate(rows * width)
-        file.seek(rows * width)
-        for block in _until(reader.vector_rows(generation, rows), generation.next_code - rows):
-            file.write(block.tobytes())
-        file.flush()
-        os.fsync(file.fileno())
-    path.replace(folder / DATA)
+    if 0 < rows == generation.next_code:
+        return
+    # A file that others may have mapped is never cut short, it is replaced.
+    temporary = folder / (DATA + TEMPORARY)
+    path = folder / DATA if rows else temporary
+    try:
+        with path.open("r+b" if rows else "wb") as file:
+            file.truncate(rows * width)
+            file.seek(rows * width)
+            for block in _until(reader.vector_rows(generation, rows), generation.next_code - rows):
+                file.write(block.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        path.replace(folder / DATA)
+    finally:
+        temporary.unlink(missing_ok=True)
     fsync_folder(folder)
     write_durably(folder / COUNT, json.dumps({"rows": generation.next_code, "bits": generation.bits}).encode())
 
