@@ -67,7 +67,7 @@ class Card:
         """
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"{source}: the model card is not JSON ({error})") from None
         contract = _field(values, "contract", int, source)
         if contract > CONTRACT:
@@ -251,7 +251,12 @@ def _openvino(path: Path, precision: str, openvino: Any) -> tuple[str | None, st
     if precision == "auto":
         precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "float32"
     threads = usable_cores()
-    model = core.read_model(path)
+    # Not core.read_model: where a file is no ONNX model it tries the readers of all other formats, and they are loud.
+    reader = openvino.frontend.FrontEndManager().load_by_framework("onnx")
+    try:
+        model = reader.convert(reader.load(str(path)))
+    except Exception as error:  # OpenVINO's own class
+        raise ValueError(_first_line(error)) from None
     place = ["framework", METADATA_KEY]  # where OpenVINO's ONNX reader puts the file's metadata
     text = model.get_rt_info(place).astype(str) if model.has_rt_info(place) else None
     compiled = core.compile_model(
