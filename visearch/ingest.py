@@ -200,7 +200,7 @@ class _Changes:
         old = self._stored(file.source)
         if old is not None and old.content == outcome.content:  # another process was faster
             return self._retag(old, file)
-        item = _item(old, file, outcome.content, (outcome.width, outcome.height))
+        item = _item(old, self._with_own_id(file), outcome.content, (outcome.width, outcome.height))
         if old is not None:
             self._remove_codes(item.item_id)
         self._writer.put_item(item)
@@ -231,7 +231,7 @@ class _Changes:
             return self._retag(twin, file)
         twin = self._writer.item(twins[0])
         assert twin is not None
-        item = _item(old, file, outcome.content, (twin.width, twin.height))
+        item = _item(old, self._with_own_id(file), outcome.content, (twin.width, twin.height))
         self._copy_codes(twin.item_id, item.item_id)
         self._writer.put_item(replace(item, regions=twin.regions))
         thumbnail = self._writer.thumbnail(twin.item_id)
@@ -251,6 +251,13 @@ class _Changes:
         # Searchers keep metadata beside the codes: new rows carry the new metadata to them.
         self._copy_codes(item.item_id, item.item_id)
         return "updated"
+
+    def _with_own_id(self, file: File) -> File:
+        """The id given to the file, unless another process has found that item at another path meanwhile."""
+        owner = self._writer.item(file.item_id)
+        if owner is None or owner.source == file.source:
+            return file
+        return replace(file, item_id=self._writer.reserve_item_ids(1))
 
     def _stored(self, source: str) -> Item | None:
         known = self._writer.known(source)
