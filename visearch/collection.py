@@ -139,6 +139,7 @@ class Collection:
                     )
                 )
                 writer.activate(FIRST_GENERATION)
+        self._check_model(model.path)  # another process may have made it, with another model
 
     def _check_model(self, named: str | Path) -> None:
         with self.store.read() as reader:
@@ -153,12 +154,17 @@ class Collection:
         folder = self.path / MODELS
         folder.mkdir(exist_ok=True)
         kept = folder / f"{model.sha256}.onnx"
-        if not kept.exists():
-            partial = kept.with_name(f"{kept.name}.{os.getpid()}{TEMPORARY}")
-            shutil.copyfile(model.path, partial)
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-            partial.replace(kept)
+        with lease(self.path, "model", wait_seconds=-1):
+            if kept.exists():
+                return
+            partial = folder / f"model{TEMPORARY}"
+            try:
+                shutil.copyfile(model.path, partial)
+                with partial.open("rb") as file:
+                    os.fsync(file.fileno())
+                partial.replace(kept)
+            finally:
+                partial.unlink(missing_ok=True)
             fsync_folder(folder)
 
     @property
