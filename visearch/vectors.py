@@ -30,7 +30,7 @@ def extend(folder: Path, generation: Generation, reader: Reader, *, anew: bool =
         rows = 0 if anew else _trusted_rows(folder, generation)
     except IndexFileError:
         rows = 0
-    if rows > generation.next_code:  # the store was put back to an older state
+    if not _same_history(folder, generation, reader, rows):
         rows = 0
     if 0 < rows == generation.next_code:
         return
@@ -50,6 +50,16 @@ def extend(folder: Path, generation: Generation, reader: Reader, *, anew: bool =
         temporary.unlink(missing_ok=True)
     fsync_folder(folder)
     write_durably(folder / COUNT, json.dumps({"rows": generation.next_code, "bits": generation.bits}).encode())
+
+
+def _same_history(folder: Path, generation: Generation, reader: Reader, rows: int) -> bool:
+    """Whether the last row is the store's; not so where the store was put back to an older state and has gone on."""
+    if not 0 < rows <= generation.next_code:
+        return rows == 0
+    width = generation.bits + 2
+    with (folder / DATA).open("rb") as file:
+        file.seek((rows - 1) * width)
+        return file.read(width) == reader.vectors_at(generation, [rows - 1]).tobytes()
 
 
 def _until(blocks: Iterator[U8], rows: int) -> Iterator[U8]:
