@@ -31,6 +31,7 @@ METADATA_KEY = "visearch"
 RESIZE_MODES = ("center_crop", "squash", "pad")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 PAD_COLOUR = 255
+ABOVE_A_PIXEL = 1.001
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -216,7 +217,9 @@ def prepare(card: Card, picture: Picture, box: Box = WHOLE) -> U8:
         return canvas
     # A centre crop after resizing is one resize of the part that survives the crop.
     scale = card.resize.size / min(width, height)
-    shown_x, shown_y = min(1.0, card.width / (width * scale)), min(1.0, card.height / (height * scale))
+    # Of a side of one or two pixels the crop would keep less than a pixel.
+    shown_x = min(1.0, max(card.width / (width * scale), ABOVE_A_PIXEL / width))
+    shown_y = min(1.0, max(card.height / (height * scale), ABOVE_A_PIXEL / height))
     margin_x, margin_y = (1 - shown_x) / 2 * (box[2] - box[0]), (1 - shown_y) / 2 * (box[3] - box[1])
     part = (box[0] + margin_x, box[1] + margin_y, box[2] - margin_x, box[3] - margin_y)
     return resize(picture, part, (card.width, card.height), resample)
