@@ -139,6 +139,7 @@ class Scan:
         self._seen = bytearray()  # one byte an item id: met in this scan
         self._on_their_way: set[str] = set()  # sources handed out and not committed yet
         self._failed: set[str] = set()  # sources that cannot be used
+        self._gone: set[str] = set()  # those of them that a manifest names and that are not there
         self._unreadable: list[str] = []  # folders that could not be listed
         self._pictures: Counter[str] = Counter()  # of each origin
 
@@ -165,6 +166,8 @@ class Scan:
         try:
             status = os.stat(entry.path)  # noqa: PTH116 (hot loop)
         except (OSError, ValueError) as error:
+            if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+                self._gone.add(entry.path)
             return Failed(file, b"", UNREADABLE, getattr(error, "strerror", None) or str(error))
         if not stat.S_ISREG(status.st_mode):
             return Failed(file, b"", UNREADABLE, "not a regular file")
@@ -203,7 +206,7 @@ class Scan:
         with self._store.read() as reader:
             for outcome in outcomes:
                 known = reader.known(outcome.file.source)
-                if known is not None:
+                if known is not None and outcome.file.source not in self._gone:
                     self._see(known.item_id)
                 if isinstance(outcome, Failed):
                     self._failed.add(outcome.file.source)
