@@ -74,9 +74,11 @@ class Pipeline:
                     if len(self._ready) >= COMMIT_FILES or (self._ready and monotonic() - committed > COMMIT_SECONDS):
                         yield self._commit(scan)
                         committed = monotonic()
-                if chunk:
+                if chunk and not self._stop.is_set():
                     flying.add(self._submit(pool, chunk))
                 while flying:
+                    if self._stop.is_set():
+                        flying = {future for future in flying if not future.cancel()}
                     flying = self._land(flying, len(flying))
                     yield self._commit(scan)
                 while self._waiting:  # their first picture was removed meanwhile: each is taken anew
