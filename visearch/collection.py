@@ -22,7 +22,7 @@ import numpy as np
 from visearch import codes, embedder, ingest, models, settings, vectors
 from visearch.codes import F16, F32, I8, I32, I64, U8
 from visearch.embedder import Embedder
-from visearch.errors import IndexFileError, ModelError, StoreError, UsageError
+from visearch.errors import ImageError, IndexFileError, ModelError, StoreError, UsageError
 from visearch.files import TEMPORARY, fsync_folder, read_limited
 from visearch.filters import Filter
 from visearch.images import Box, Picture
@@ -300,10 +300,13 @@ class Collection:
         if item is not None and box is None:
             return searcher.like_item(item, wanted)
         if item is not None:
-            source = self.item(item).source
-            return searcher.like_picture(read_limited(Path(source)), box, wanted, self.embedder)
+            query = self.item(item).source
         if isinstance(query, (str, Path)):
-            query = read_limited(Path(query))
+            data = read_limited(Path(query))
+            try:
+                return searcher.like_picture(data, box, wanted, self.embedder)
+            except ImageError as error:
+                raise ImageError(error.reason, f"{query}: {error.message}") from None
         assert query is not None
         return searcher.like_picture(query, box, wanted, self.embedder)
 
