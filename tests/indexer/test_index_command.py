@@ -104,8 +104,8 @@ def test_strange_names_and_long_paths(tmp_path: Path) -> None:
     assert index("pics", "--report", "r.csv") == counted(added=6, items=6)
     assert index("pics") == counted(unchanged=6, items=6)
     assert set(ids(Path(".visearch"))) == {*names, "deep.png"}
-    for name in (*(f"pics/{name}" for name in names), deep / "deep.png"):
-        assert visearch("remove", "--", name).code == 0
+    for path in (*(Path("pics", name) for name in names), deep / "deep.png"):
+        assert visearch("remove", "--", path).code == 0
     assert index("pics") == counted(added=6, items=6)
 
 
