@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import click
 
 from indexer import sources
+from indexer.changes import looks
 from indexer.pipeline import Pipeline
 from indexer.progress import display
 from indexer.sources import STANDARD_INPUT, Scan
@@ -26,7 +26,6 @@ from visearch.errors import LeaseError, UsageError, VisearchError
 from visearch.ingest import Failed
 
 REMOVED_TOGETHER = 1000
-WATCH_MILLISECONDS = 1000
 
 
 @dataclass(frozen=True)
@@ -73,27 +72,24 @@ def once(job: Job) -> tuple[Summary, bool]:
 
 
 def watch(job: Job, *, as_json: bool) -> None:
-    """Index the sources, and again at every change of them, until interrupted; a summary (or JSON line) each time."""
-    from watchfiles import watch as changes
+    """Index the sources, and again at every change of them, until interrupted; a summary (or JSON line) each time.
 
+    What goes wrong in the first run ends it; later it is told, and tried again at the next change.
+    """
     if STANDARD_INPUT in job.sources:
         raise UsageError("--watch needs folders or files, not standard input")
     sources.check(job.sources)
-    own = os.path.join(job.collection.resolve(), "")  # noqa: PTH118 (the trailing separator)
+    ignored = [job.collection, *([job.report] if job.report else [])]
     with _interruptible() as stop, Collection.open(job.collection, create=True, model=job.model) as collection:
-        watching = changes(
-            *job.sources,
-            watch_filter=lambda _, path: not path.startswith(own),
-            stop_event=stop,
-            rust_timeout=WATCH_MILLISECONDS,
-            yield_on_timeout=True,
-            ignore_permission_denied=True,
-        )
         first = True
-        for changed in watching:
-            if not (first or changed):
+        for _ in looks(job.sources, ignored, stop):
+            try:
+                summary = _run(job, collection, stop)
+            except VisearchError as error:
+                if first:
+                    raise
+                click.echo(f"Error: {error.message}", err=True)
                 continue
-            summary = _run(job, collection, stop)
             if first or summary.added or summary.updated or summary.removed:
                 _tell(job, summary, stop)
                 if as_json:

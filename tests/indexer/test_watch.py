@@ -149,9 +149,42 @@ def test_changes_of_a_manifest_are_followed(tmp_path: Path) -> None:
         assert watch.end()[0] == 0
 
 
-def test_its_own_collection_in_the_folder_is_no_change(tmp_path: Path) -> None:
+def test_a_manifest_that_an_editor_replaces_is_followed(tmp_path: Path) -> None:
+    """Most editors write a new file and rename it over the old one: the name is watched, not the file it was."""
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("path\npics/000.png\n")
+    with watching(manifest) as watch:
+        assert watch.next()["added"] == 1
+        for number in (1, 2):
+            (tmp_path / "m.csv~").write_text("path\n" + "".join(f"pics/{each:03}.png\n" for each in range(number + 1)))
+            (tmp_path / "m.csv~").replace(manifest)
+            eventually(lambda: len(names()) == number + 1)  # noqa: B023
+        assert watch.end()[0] == 0
+
+
+def test_what_goes_wrong_meanwhile_is_told_and_does_not_end_it(tmp_path: Path) -> None:
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("path\npics/000.png\n")
+    with watching(manifest, "pics", "--prune") as watch:
+        assert watch.next()["added"] == 5
+        manifest.write_text("file\npics/000.png\n")  # somebody's mistake
+        time.sleep(3)
+        manifest.write_text("path\npics/000.png\n")
+        (tmp_path / "pics").rename(tmp_path / "away")  # a drive goes and comes
+        time.sleep(3)
+        (tmp_path / "away").rename(tmp_path / "pics")
+        save(tmp_path / "pics" / "new.png", 50)
+        eventually(lambda: "new.png" in names())
+        code, err = watch.end()
+    assert code == 0
+    assert len(names()) == 6
+    assert "no `path` column" in err
+
+
+def test_its_own_collection_and_report_in_the_folder_are_no_change(tmp_path: Path) -> None:
     """`visearch index . --watch` with the collection in `.` writes into what it watches, and must come to rest."""
-    with watching(".") as watch:
+    (tmp_path / "pics" / "bad.png").write_bytes(b"")
+    with watching(".", "--report", "skipped.csv") as watch:
         watch.next()
         save(tmp_path / "pics" / "new.png", 50)
         eventually(lambda: "new.png" in names())
