@@ -89,11 +89,16 @@ def open_arrays(path: Path, description: Mapping[str, Any]) -> dict[str, Array]:
         raise IndexFileError(f"{path}: its description is broken: {error}") from None
 
 
-def verify_arrays(path: Path, description: Mapping[str, Any]) -> None:
-    """Read the whole file and compare its checksum; raises IndexFileError where it differs."""
+def checksum(path: Path) -> int:
+    """CRC-32 of a file."""
     crc = 0
     with path.open("rb") as file:
         while data := file.read(CHECK_BYTES):
             crc = zlib.crc32(data, crc)
-    if crc != description["crc32"]:
+    return crc
+
+
+def verify_file(path: Path, description: Mapping[str, Any]) -> None:
+    """Read the whole file and compare its checksum; raises IndexFileError where it differs."""
+    if checksum(path) != description["crc32"]:
         raise IndexFileError(f"{path}: checksum differs: the file was damaged")

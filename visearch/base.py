@@ -1,12 +1,11 @@
 """The large, unchanging part of an index: codes and columns in files that are mapped, never half-written.
 
-A base is a folder: `meta.json`, `rows.bin` (codes and ids), `columns.bin` (what filters need). A small base is flat: a
-search compares the query with every code. A large one is an inverted file (IVF): its codes lie list by list
-(clusters.py), a search ranks the lists by the distance of their centroids and scans the nearest few. How many is chosen
-by measuring recall when the base is written.
+A base is a folder: `meta.json`, `flat.faiss` (an IndexBinaryFlat of all codes), `rows.bin` (ids), `columns.bin` (what
+filters need), and for a large base `lists.faiss` (an IndexBinaryIVF). Its codes lie list by list then: a search looks
+into the few lists nearest to the query. How many is chosen by measuring recall when the base is written.
 
-The layout is our own rather than FAISS's IndexBinaryIVF, which raises on a selector, drops ties at the k-th distance,
-and holds its lists in memory. Here one mapped copy of the codes serves probed, filtered and exact search.
+IndexBinaryIVF raises on a selector. So a filtered search looks for the selected rows of the probed lists, which are
+ranges of `flat.faiss`, and compares with those; and so does a search whose ties go on beyond what FAISS returned.
 """
 
 from __future__ import annotations
@@ -22,22 +21,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visearch.arrays import ArrayWriter, open_arrays, verify_arrays
-from visearch.clusters import assign, list_count, train
+from visearch import faiss_index
+from visearch.arrays import ArrayWriter, open_arrays, verify_file
 from visearch.columns import Columns, write_columns
 from visearch.errors import IndexFileError
+from visearch.faiss_index import Searchable
 from visearch.files import TEMPORARY, fsync_folder, write_durably
 from visearch.filters import Filter
-from visearch.gpu import GpuFlat
 from visearch.scan import I32, U8, Keep, Positions, Rows, hamming, nearest
 
 I64 = NDArray[np.int64]
 
 FORMAT = 1
-META, ROWS, COLUMNS = "meta.json", "rows.bin", "columns.bin"
+META, FLAT, LISTS, ROWS, COLUMNS = "meta.json", "flat.faiss", "lists.faiss", "rows.bin", "columns.bin"
 RECALL_AT = 20
 RECALL_QUERIES = 500  # live codes that serve as queries when recall is measured
-COPIED_AT_ONCE = 1 << 16  # rows
 CACHED_FILTERS = 16  # what a filter selects is kept for this many: 4 bytes a selected row, and at most one a row
 GATHER_FACTOR = 4  # comparing with a scattered row costs about this many times what it does in passing over all
 EXACT_ROWS = 8192  # up to this many selected rows (about 0.1 ms) are all compared with
@@ -121,36 +119,34 @@ def _write_files(
 ) -> BaseInfo:
     rng = np.random.default_rng(seed)
     count, bits = len(codes), codes.shape[1] * 8
-    lists = list_count(count) if count > flat_up_to else 0
-    writer = ArrayWriter(folder / ROWS)
-    order: I64 | slice = slice(None)
+    lists = faiss_index.list_count(count) if count > flat_up_to else 0
+    files: dict[str, Any] = {}
+    arrays: dict[str, NDArray[Any]] = {"code_ids": code_ids}
     row_of: Rows | None = None
     if lists:
-        centroids = train(codes, lists, rng)
-        list_of = assign(codes, centroids)
+        inverted, list_of = faiss_index.train_lists(codes, lists, rng)
         order = np.argsort(list_of, kind="stable")
+        codes, list_of = codes[order], list_of[order]
+        faiss_index.fill_lists(inverted, codes, list_of)
+        files[LISTS] = faiss_index.write(inverted, folder / LISTS)
+        del inverted
         row_of = np.empty(count, np.uint32)
         row_of[order] = np.arange(count, dtype=np.uint32)
-        starts = np.concatenate([[0], np.cumsum(np.bincount(list_of, minlength=lists))])
-        writer.add("centroids", [centroids], np.uint8, bits // 8)
-        writer.add("list_starts", [starts], np.int64)
-        writer.add("row_of", [row_of], np.uint32)
-        writer.add("row_code_ids", [code_ids[order]], np.int64)
-        chunks = (codes[order[start : start + COPIED_AT_ONCE]] for start in range(0, count, COPIED_AT_ONCE))
-    else:
-        chunks = (codes[start : start + COPIED_AT_ONCE] for start in range(0, count, COPIED_AT_ONCE))
-    writer.add("codes", chunks, np.uint8, bits // 8)
-    writer.add("code_ids", [code_ids], np.int64)
-    writer.add("item_ids", [item_ids[order]], np.int64)
-    writer.add("regions", [regions[order]], np.int32)
-    rows = writer.finish()
-    columns = write_columns(folder / COLUMNS, metadata, row_of)
+        arrays |= {"list_starts": np.searchsorted(list_of, np.arange(lists + 1)).astype(np.int64)}
+        arrays |= {"row_of": row_of, "row_code_ids": code_ids[order]}
+        item_ids, regions = item_ids[order], regions[order]
+    files[FLAT] = faiss_index.write(faiss_index.flat(codes), folder / FLAT)
+    arrays |= {"item_ids": item_ids, "regions": regions}
+    writer = ArrayWriter(folder / ROWS)
+    for name, array in arrays.items():
+        writer.add(name, [array], array.dtype)
+    files[ROWS] = writer.finish()
+    files[COLUMNS] = write_columns(folder / COLUMNS, metadata, row_of)
     info = BaseInfo(count, bits, lists, 0, recall_target, (), seed)
     if lists:
-        unmeasured = Base(folder, info, rows, columns)
-        curve = measure_recall(unmeasured, recall_target, rng)
+        curve = measure_recall(Base(folder, info, files), recall_target, rng)
         info = BaseInfo(count, bits, lists, curve[-1][0], recall_target, curve, seed)
-    meta = {"format": FORMAT, "info": asdict(info), "rows": rows, "columns": columns}
+    meta = {"format": FORMAT, "info": asdict(info), "files": files}
     write_durably(folder / META, json.dumps(meta).encode())
     return info
 
@@ -161,20 +157,17 @@ def measure_recall(base: Base, target: float, rng: np.random.Generator) -> tuple
     Codes of the base are the queries, each without itself. The recall must reach the target by one standard error, so
     that another sample is likely to as well. A code as near as the 20th true neighbour counts as found.
     """
-    chosen = rng.choice(base.rows, min(RECALL_QUERIES, base.rows), replace=False)
-    truth = []
-    for row in chosen:
-        _, distances = nearest(base.codes[row], base.codes, RECALL_AT + 1, furthest=base.bits)
-        truth.append(np.sort(distances)[1 : RECALL_AT + 1])  # the first is itself, or a twin of it
+    assert base.lists is not None
+    queries = base.codes[np.sort(rng.choice(base.rows, min(RECALL_QUERIES, base.rows), replace=False))]
+    wanted = min(RECALL_AT, base.rows - 1)
+    if not wanted:
+        return ((1, 1.0),)
+    true = base.flat.kth_distances(queries, wanted + 1)[:, -1:]  # the first is itself, or a twin of it
     curve: list[tuple[int, float]] = []
     probes = 1
     while True:
-        recalls: NDArray[np.float64] = np.ones(len(chosen))
-        for query, (row, true) in enumerate(zip(chosen, truth, strict=True)):
-            if len(true):
-                rows = base.probed_rows(base.ranked_lists(base.codes[row]), probes)
-                found = int(np.count_nonzero(hamming(base.codes[row], base.codes[rows]) <= true[-1]))
-                recalls[query] = min(found - 1, len(true)) / len(true)  # itself is found, too
+        found = np.count_nonzero(base.lists.kth_distances(queries, wanted + 1, probes) <= true, axis=1)
+        recalls = (found - 1) / wanted
         recall, error = float(np.mean(recalls)), float(np.std(recalls) / np.sqrt(len(recalls)))
         curve.append((probes, round(recall, 4)))
         if recall - error >= target or probes == base.info.lists:
@@ -212,28 +205,32 @@ class Base:
         info: sizes, probes and measured recall.
         codes: uint8 [rows, D/8], item_ids: int64 [rows], regions: int32 [rows]: by row.
         code_ids: int64 [rows], ascending: not by row where the base has lists; see `rows_of` and `code_ids_of`.
-        centroids: uint8 [lists, D/8].
+        flat, lists: the FAISS indexes; `lists` None where the base is flat.
     """
 
-    def __init__(self, folder: Path, info: BaseInfo, rows: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
-        arrays = open_arrays(folder / ROWS, rows)
+    def __init__(self, folder: Path, info: BaseInfo, files: Mapping[str, Any]) -> None:
+        arrays = open_arrays(folder / ROWS, files[ROWS])
         self.folder = folder
         self.info = info
         self.rows, self.bits = info.rows, info.bits
-        self.codes: U8 = arrays["codes"]
+        self.flat = Searchable(faiss_index.open_mapped(folder / FLAT, files[FLAT]))
+        self.codes: U8 = faiss_index.stored_codes(self.flat.index)
+        self.lists: Searchable | None = None
+        if info.lists:
+            self.lists = Searchable(faiss_index.open_mapped(folder / LISTS, files[LISTS]))
+            self._centroids = faiss_index.centroids(self.lists.index)
         self.code_ids: I64 = arrays["code_ids"]
         self.item_ids: I64 = arrays["item_ids"]
         self.regions: I32 = arrays["regions"]
-        self.centroids: U8 = arrays["centroids"] if info.lists else self.codes[:0]
         if info.lists:
             self._row_of: Rows = arrays["row_of"]
             self._row_code_ids: I64 = arrays["row_code_ids"]
         self._list_starts: I64 = arrays["list_starts"] if info.lists else np.array([0, self.rows])
         self._lists = _Lists(self._list_starts[:-1], np.diff(self._list_starts))
-        self._columns = Columns(folder / COLUMNS, columns, info.rows)
-        self._described = {ROWS: rows, COLUMNS: columns}
+        self._columns = Columns(folder / COLUMNS, files[COLUMNS], info.rows)
+        self._files = files
         self._selected = lru_cache(CACHED_FILTERS)(self._select)
-        self._gpu: GpuFlat | None = None
+        self._gpu: Searchable | None = None
 
     @staticmethod
     def open(folder: Path) -> Base:
@@ -251,19 +248,19 @@ class Base:
                 (int(probes), float(recall)) for probes, recall in described["recall_curve"]
             )
             info = BaseInfo(**described)
-            base = Base(folder, info, meta["rows"], meta["columns"])
+            base = Base(folder, info, meta["files"])
         except OSError as error:
             raise IndexFileError(f"{folder / META}: cannot be read: {error.strerror}") from None
         except (ValueError, KeyError, TypeError) as error:
             raise IndexFileError(f"{folder / META}: is damaged: {error}") from None
         base._check()
-        base._gpu = GpuFlat.of(base.codes)
+        base._gpu = faiss_index.on_gpu(base.codes)
         return base
 
     def verify(self) -> None:
         """Read every file and compare its checksum; raises IndexFileError naming the one that differs."""
-        for name, description in self._described.items():
-            verify_arrays(self.folder / name, description)
+        for name, description in self._files.items():
+            verify_file(self.folder / name, description)
 
     def rows_of(self, code_ids: I64) -> Positions:
         """The rows of those code ids that are here, int64; the others are left out."""
@@ -299,6 +296,11 @@ class Base:
         usual = max(k, self.info.probes * self.rows // max(self.info.lists, 1))  # rows a plain search compares with
         if exact or not self.info.lists or eligible <= max(usual, EXACT_ROWS):
             return self._exact(code, k, furthest, selection, alive)
+        if selection is None and self.lists is not None:
+            probes = max(self.info.probes, 2 * (k + faiss_index.SPARE) * self.info.lists // self.rows)
+            found = self.lists.nearest(code, k, furthest=furthest, keep=alive, probes=probes)
+            if found is not None:
+                return found
         ranked = self.ranked_lists(code)
         if selection is not None and self._is_far(ranked, selection, usual):
             return self._exact(code, k, furthest, selection, alive)
@@ -315,7 +317,7 @@ class Base:
     def ranked_lists(self, code: U8) -> I64:
         """All lists, that with the nearest centroid first."""
         # 16 bits hold any distance, and numpy sorts them by radix
-        ranked: I64 = np.argsort(hamming(code, self.centroids).astype(np.uint16), kind="stable")
+        ranked: I64 = np.argsort(hamming(code, self._centroids).astype(np.uint16), kind="stable")
         return ranked
 
     def probed_rows(
@@ -342,7 +344,7 @@ class Base:
         self, code: U8, k: int, furthest: int, selection: Selection | None, alive: Keep | None
     ) -> tuple[Positions, I32]:
         if selection is None:
-            found = self._gpu.nearest(code, k, furthest=furthest, keep=alive) if self._gpu else None
+            found = (self._gpu or self.flat).nearest(code, k, furthest=furthest, keep=alive)
             return found or nearest(code, self.codes, k, furthest=furthest, keep=alive)
         mask = selection.mask
         if mask is None:
@@ -361,7 +363,8 @@ class Base:
         if (
             {len(array) for array in by_row} != {self.rows}
             or self.codes.shape[1] * 8 != self.bits
-            or self.centroids.shape != (self.info.lists, self.bits // 8)
+            or (self.lists is not None and self._centroids.shape != (self.info.lists, self.bits // 8))
+            or (self.lists is not None and self.lists.count != self.rows)
             or ends != (max(self.info.lists, 1), 0, self.rows)
             or (self._lists.sizes < 0).any()
         ):

@@ -167,7 +167,8 @@ class Embedder:
             ) from None
         if out.shape != (1, self.card.embedding_dim) or out.dtype != np.float32:
             raise ModelError(
-                f"{self.path}: gives {out.dtype} {list(out.shape)}, not float32 [1, {self.card.embedding_dim}] as its card"
+                f"{self.path}: gives {out.dtype} {list(out.shape)}, not the float32 [1, {self.card.embedding_dim}]"
+                " that its card says"
             )
 
     def embed(self, batch: U8) -> F32:

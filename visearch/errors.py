@@ -27,7 +27,7 @@ class FilterError(UsageError):
 
 
 class ImageError(VisearchError):
-    """A picture cannot be used. `reason` is a short stable word for reports: corrupt, unsupported, too-large, timeout, empty, ..."""
+    """A picture cannot be used. `reason` is a short stable word for reports, one of images.REASONS or "unreadable"."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

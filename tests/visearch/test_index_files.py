@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 
@@ -17,7 +18,8 @@ from visearch.filters import Filter
 from visearch.index import Base, BaseInfo, Index, write_base
 
 BITS = 64
-FILES = ("meta.json", "rows.bin", "columns.bin")
+FILES = ("meta.json", "flat.faiss", "rows.bin", "columns.bin")
+LISTS = "lists.faiss"  # of a base that is not flat
 
 
 def write(folder: Path, count: int = 500, flat_up_to: int = 0) -> BaseInfo:
@@ -48,8 +50,10 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
     (folder / "meta.json").write_text(json.dumps(meta))
 
 
-def test_a_base_is_three_files_and_nothing_beside_it(folder: Path) -> None:
-    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+def test_a_base_is_its_files_and_nothing_beside_it(folder: Path) -> None:
+    found = {path.name for path in folder.iterdir()}
+    assert found - {LISTS} == set(FILES)
+    assert (LISTS in found) == (Base.open(folder).info.lists > 0)
     assert [path.name for path in folder.parent.iterdir()] == ["base"]
     Base.open(folder).verify()
 
@@ -59,6 +63,32 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(IndexFileError, match=f"{name}.*cannot be read"):
         Base.open(folder)
+
+
+def test_faiss_reads_what_was_written(folder: Path) -> None:
+    flat = faiss.read_index_binary(str(folder / "flat.faiss"))
+    assert (type(flat), flat.ntotal, flat.d) == (faiss.IndexBinaryFlat, 500, BITS)
+    if (folder / LISTS).exists():
+        lists = faiss.read_index_binary(str(folder / LISTS))
+        assert (type(lists), lists.ntotal, lists.d) == (faiss.IndexBinaryIVF, 500, BITS)
+
+
+@pytest.mark.parametrize("left", [0, 1, 100, -1])
+def test_truncated_lists_are_named(tmp_path: Path, left: int) -> None:
+    write(tmp_path / "base")
+    path = tmp_path / "base" / LISTS
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(IndexFileError, match=LISTS):
+        Base.open(tmp_path / "base")
+
+
+@pytest.mark.parametrize("name", ["flat.faiss", LISTS])
+def test_a_file_of_the_right_size_that_is_no_index_is_named(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "base")
+    path = tmp_path / "base" / name
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(IndexFileError, match=name):
+        Base.open(tmp_path / "base")
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -100,12 +130,14 @@ def test_a_future_format_names_both_numbers(folder: Path) -> None:
         lambda meta: meta["info"].update(bits=72),
         lambda meta: meta["info"].update(lists=3),
         lambda meta: meta["info"].update(surprise=1),
-        lambda meta: meta["rows"].update(arrays=[]),
-        lambda meta: meta["rows"]["arrays"].pop("codes"),
-        lambda meta: meta["rows"]["arrays"].update(codes=["|u1", [10**9, 8], 0]),
-        lambda meta: meta["rows"]["arrays"].update(codes=["nonsense", [1, 8], 0]),
-        lambda meta: meta["columns"].pop("bytes"),
-        lambda meta: meta["columns"].pop("keys"),
+        lambda meta: meta["files"].pop("flat.faiss"),
+        lambda meta: meta["files"]["flat.faiss"].pop("bytes"),
+        lambda meta: meta["files"]["rows.bin"].update(arrays=[]),
+        lambda meta: meta["files"]["rows.bin"]["arrays"].pop("code_ids"),
+        lambda meta: meta["files"]["rows.bin"]["arrays"].update(code_ids=["<i8", [10**9], 0]),
+        lambda meta: meta["files"]["rows.bin"]["arrays"].update(code_ids=["nonsense", [1], 0]),
+        lambda meta: meta["files"]["columns.bin"].pop("bytes"),
+        lambda meta: meta["files"]["columns.bin"].pop("keys"),
     ],
 )
 def test_a_damaged_meta_file_is_an_error_in_one_line(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.brute import clustered
-from visearch.gpu import GpuFlat
+from visearch.faiss_index import on_gpu
 from visearch.scan import Keep, nearest
 
 pytestmark = pytest.mark.skipif(
@@ -22,7 +22,7 @@ CODES = clustered(50_000, BITS, clusters=300, seed=1)
 @pytest.mark.parametrize("k", [1, 20, 500, 1000, 5000])
 @pytest.mark.parametrize("furthest", [BITS, 60, 0])
 def test_gpu_search_equals_the_scan_or_declines(k: int, furthest: int, keep: Keep | None) -> None:
-    gpu = GpuFlat.of(CODES)
+    gpu = on_gpu(CODES)
     assert gpu is not None
     answered = 0
     for query in clustered(20, BITS, clusters=300, seed=1):
@@ -38,6 +38,6 @@ def test_gpu_search_equals_the_scan_or_declines(k: int, furthest: int, keep: Kee
 
 
 def test_ties_beyond_what_the_gpu_returns_are_left_to_the_scan() -> None:
-    gpu = GpuFlat.of(np.tile(CODES[0], (5000, 1)))
+    gpu = on_gpu(np.tile(CODES[0], (5000, 1)))
     assert gpu is not None
     assert gpu.nearest(CODES[0], 10, furthest=BITS, keep=None) is None
