@@ -6,11 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.tiny_model import write_model
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("VISEARCH_SHARED", ROOT.parent / "shared"))
+
+settings.register_profile("house", deadline=None)  # a busy machine is no failure
+settings.load_profile("house")
 
 
 @pytest.fixture(autouse=True)
