@@ -116,7 +116,7 @@ def test_a_file_that_is_no_model_is_one_line(tmp_path: Path, content: bytes) -> 
 
 @pytest.mark.parametrize("wrong", [{"embedding_dim": 128}, {"height": 64, "width": 64}])
 def test_a_card_that_does_not_fit_its_model_is_refused(tmp_path: Path, wrong: dict[str, int]) -> None:
-    with pytest.raises(ModelError, match=r"as its card|its card describes"):
+    with pytest.raises(ModelError, match=r"its card (says|describes)"):
         Embedder(write_model(tmp_path / "m.onnx", json.dumps(card(**wrong))))
 
 
@@ -247,7 +247,7 @@ def test_a_box_is_cut_out_before_anything_else() -> None:
     image = picture(1, (100, 60))
     found = embedder.prepare(shape(32, 32, "squash", 32), whole(image), (0.1, 0.5, 0.6, 1.0))
     cropped = np.asarray(image.crop((10, 30, 60, 60)).resize((32, 32), BICUBIC))
-    assert np.abs(found.astype(int) - cropped).max() <= 1
+    assert np.abs(found.astype(int) - cropped).max() <= 2  # weights are rounded
 
 
 def test_pad_keeps_the_shape_and_fills_with_white() -> None:
