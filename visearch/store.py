@@ -617,7 +617,8 @@ def _acquire(path: Path, readonly: bool) -> Any:
     with _environments_lock:
         environment, users = _environments.get(key, (None, 0))
         if environment is None:
-            # Where the lock file cannot be written, no writer can be about either.
+            # A reader that cannot write the lock file is not seen by writers. Nothing to fear on a medium that nobody
+            # writes; a collection mounted read-only here and written elsewhere meanwhile can be misread.
             lock = not readonly or _writable(path)
             if lock:
                 _reserve_lock_file(path)
