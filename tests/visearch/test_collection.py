@@ -170,6 +170,7 @@ def test_a_folder_that_may_not_be_written_answers(small: Path) -> None:
     shutil.copytree(small, shared)
     code = (
         "import os, sys; from visearch import Collection; from visearch.errors import StoreError\n"
+        "with Collection.open(sys.argv[2]) as c: c.search(item=1)\n"  # all is imported while it may be read
         "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"
         "with Collection.open(sys.argv[1]) as c:\n"
         "    print([match.item for match in c.search(item=1)])\n"
@@ -179,7 +180,7 @@ def test_a_folder_that_may_not_be_written_answers(small: Path) -> None:
     try:
         for path in [shared, *shared.rglob("*")]:
             path.chmod(0o555 if path.is_dir() else 0o444)
-        command = [sys.executable, "-c", code, str(shared)]
+        command = [sys.executable, "-c", code, str(shared), str(small)]
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     finally:
         for path in [shared, *shared.rglob("*")]:
