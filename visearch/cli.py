@@ -381,7 +381,8 @@ def check(repair: bool, collection: Path, as_json: bool) -> None:
 @_option_collection
 @_option_json
 def remove(items: tuple[str, ...], collection: Path, as_json: bool) -> None:
-    """Remove items, by id or by the path they came from. The files themselves stay.
+    """Remove items, by id or by the path they came from. The files stay, so the next `visearch index` of their folder
+    takes them in again.
 
     \b
     Example:

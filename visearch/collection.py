@@ -322,17 +322,19 @@ class Collection:
                 searcher = self._searcher
                 current = self._active(reader)
                 if searcher is None or not searcher.same_base(current):
-                    searcher = self._open_searcher(current)
+                    searcher = self._open_searcher(current, reader)
                 self._searcher = searcher.caught_up(reader, current)
             return self._searcher
 
-    def _open_searcher(self, generation: Generation) -> Searcher:
+    def _open_searcher(self, generation: Generation, reader: Reader) -> Searcher:
         """From the newest index files; without them everything comes from the store, which is slower but right."""
         base = None
         if generation.base:
             try:
                 base = Base.open(self.base_folder(generation))
+                _check_history(base, generation, reader)
             except IndexFileError as error:
+                base = None
                 if self.generation.base == generation.base:  # else another process has just replaced it
                     log.warning("%s; answering from the store, `visearch check --repair` rebuilds it", error.message)
         try:
@@ -392,6 +394,16 @@ class Collection:
                 found = [reader.item(int(item_id)) for item_id in item_ids[start : start + page]]
             # An item that has gone since is among the removed codes by now.
             yield from (item.metadata if item is not None else {} for item in found)
+
+
+def _check_history(base: Base, generation: Generation, reader: Reader) -> None:
+    """Raise IndexFileError where the last code is not the store's: the store was put back to an older state."""
+    last = base.code_ids[-1:]
+    if len(last) and (
+        last[0] >= generation.next_code
+        or not np.array_equal(base.codes[base.rows_of(last)], reader.codes_at(generation, last))
+    ):
+        raise IndexFileError(f"{base.folder}: belongs to another state of the store")
 
 
 def _base_name(number: int) -> str:

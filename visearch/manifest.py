@@ -100,7 +100,7 @@ def _read_csv(path: Path) -> Iterator[Mapping[str, object]]:
         rows = csv.DictReader(file)
         try:
             if "path" not in (rows.fieldnames or ()):
-                raise UsageError(f"{path}: the header has no `path` column")
+                raise UsageError(f"{path}: the header has no `path` column; columns are separated by commas")
             for row in rows:
                 yield {key: _number_or_text(value) for key, value in row.items() if key and value is not None}
         except (UnicodeDecodeError, csv.Error) as error:

@@ -366,3 +366,24 @@ def test_real_pictures_find_their_like(baseline: Path, shared: Path, tmp_path: P
         assert len(hits) == 30
         assert np.mean(hits) >= 0.8
         assert load(baseline).card.embedding_dim == 1024
+
+
+def test_index_files_of_another_store_are_not_used(
+    tmp_path: Path, tiny: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store that is put back under the index files of another history answers from itself."""
+    answers = {}
+    for name, seed in (("one", 1), ("other", 2)):
+        collection, random = empty(tmp_path / name, tiny), Random(BITS, seed)
+        Reference().put(collection, {number: (random.embedding(), {}) for number in range(1, 51)})
+        collection.build_index()
+        answers[name] = collection.search(item=7).matches
+        collection.close()
+    (tmp_path / "one" / "index").rename(tmp_path / "aside")
+    (tmp_path / "other" / "index").rename(tmp_path / "one" / "index")
+    with Collection.open(tmp_path / "one") as opened:
+        assert [match.item for match in opened.search(item=7, rerank=False)] != []
+        assert opened.searcher().base is None
+        assert "another state of the store" in caplog.text
+        opened.build_index()
+        assert opened.search(item=7).matches == answers["one"]
