@@ -26,8 +26,13 @@ from visearch import Collection
 from visearch.base import FORMAT
 
 BASE = "g1/base-000001"
-BASE_FILES = [f"{BASE}/{name}" for name in ("meta.json", "rows.bin", "columns.bin")]
-VECTOR_FILES = ["g1/vectors.i8", "g1/vectors.json"]
+DESCRIPTIONS = [f"{BASE}/meta.json", "g1/vectors.json"]
+DATA = [f"{BASE}/flat.faiss", f"{BASE}/rows.bin", f"{BASE}/columns.bin", "g1/vectors.i8"]
+LISTS = f"{BASE}/lists.faiss"
+FILES = [
+    *(("flat", name) for name in DESCRIPTIONS + DATA),
+    *(("ivf", name) for name in [*DESCRIPTIONS, *DATA, LISTS]),
+]
 
 Harm = Callable[[Path], None]
 
@@ -56,23 +61,27 @@ HARMS: dict[str, Harm] = {
 }
 
 
-@pytest.fixture(scope="module", params=["flat", "ivf"])
-def indexed(request: pytest.FixtureRequest, undisturbed: Undisturbed, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The undisturbed collection with index files, flat or IVF; written while some codes were removed already."""
-    collection = shutil.copytree(undisturbed.collection, tmp_path_factory.mktemp("indexed") / "collection")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VISEARCH_FLAT_UP_TO", str(10**9 if request.param == "flat" else 100))
-        with Collection.open(collection) as opened:
+@pytest.fixture(scope="module")
+def indexed(undisturbed: Undisturbed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The undisturbed collection with index files, flat and IVF; written when some codes were removed already."""
+    collections = {}
+    for kind, flat_up_to in (("flat", 10**9), ("ivf", 100)):
+        collections[kind] = shutil.copytree(undisturbed.collection, tmp_path_factory.mktemp(kind) / "collection")
+        with pytest.MonkeyPatch.context() as patch, Collection.open(collections[kind]) as opened:
+            patch.setenv("VISEARCH_FLAT_UP_TO", str(flat_up_to))
             opened.remove(range(1, 20))
             opened.build_index()
             opened.remove([30])
-    assert problems(collection) == []
-    return collection
+        assert problems(collections[kind]) == []
+        present = {name for name in index_files(collections[kind]) if (collections[kind] / "index" / name).is_file()}
+        assert present == {name for of, name in FILES if of == kind}
+    return collections
 
 
 @pytest.fixture
-def harmed(indexed: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(indexed, tmp_path / "collection")
+def harmed(indexed: dict[str, Path], tmp_path: Path) -> Path:
+    """A copy of the flat one, to be harmed."""
+    return shutil.copytree(indexed["flat"], tmp_path / "collection")
 
 
 def right_answers(collection: Path, undisturbed: Undisturbed) -> None:
@@ -88,13 +97,14 @@ def right_answers(collection: Path, undisturbed: Undisturbed) -> None:
 
 
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS.keys())
-@pytest.mark.parametrize("name", BASE_FILES + VECTOR_FILES)
+@pytest.mark.parametrize(("kind", "name"), FILES)
 def test_a_harmed_file_is_not_used_but_named_and_mended(
-    undisturbed: Undisturbed, harmed: Path, name: str, harm: Harm
+    undisturbed: Undisturbed, indexed: dict[str, Path], tmp_path: Path, kind: str, name: str, harm: Harm
 ) -> None:
+    harmed = shutil.copytree(indexed[kind], tmp_path / "collection")
     held = contents(harmed)
     harm(harmed / "index" / name)
-    if not (name.endswith((".bin", ".i8")) and harm is scribble):  # what only a checksum tells is found by `check`
+    if not (name in [*DATA, LISTS] and harm is scribble):  # what only a checksum tells is found by `check`
         right_answers(harmed, undisturbed)
     found = problems(harmed)
     assert {problem.kind for problem in found} == {"index"}
@@ -110,14 +120,15 @@ def test_a_harmed_file_is_not_used_but_named_and_mended(
         assert opened.searcher().mapped.rows == len(undisturbed.held)
 
 
-@pytest.mark.parametrize("name", ["g1/base-000001/rows.bin", "g1/base-000001/columns.bin", "g1/vectors.i8"])
-def test_one_wrong_byte_is_found(harmed: Path, name: str) -> None:
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, name in FILES if name not in DESCRIPTIONS])
+def test_one_wrong_byte_is_found(indexed: dict[str, Path], tmp_path: Path, kind: str, name: str) -> None:
+    harmed = shutil.copytree(indexed[kind], tmp_path / "collection")
     flip(harmed / "index" / name)
     assert [problem.kind for problem in problems(harmed)] == ["index"]
 
 
 def test_the_commands_say_it_in_their_exit_codes(undisturbed: Undisturbed, harmed: Path) -> None:
-    os.truncate(harmed / "index" / BASE_FILES[1], 100)
+    os.truncate(harmed / "index" / BASE / "rows.bin", 100)
     where = ("--collection", harmed)
     found = visearch("search", sorted(undisturbed.held)[100], *where)
     succeeds(found)
