@@ -113,7 +113,7 @@ def recall(index: Index, queries: U8, filter: Filter | None) -> float:
 
 
 def bare_faiss(base: Base, k: int, *, use_heap: bool) -> Callable[[U8], object]:
-    """FAISS's own search of the same lists, in memory rather than mapped: as many of them, or enough to hold 2k codes."""
+    """FAISS's own search of the same lists, in memory: of as many, or of as many as hold 2k codes."""
     index: Any = faiss.read_index_binary(str(base.folder / "lists.faiss"))
     index.nprobe, index.use_heap = max(base.info.probes, 2 * k * base.info.lists // base.rows), use_heap
     if not use_heap:
