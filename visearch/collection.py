@@ -338,7 +338,7 @@ class Collection:
                 if self.generation.base == generation.base:  # else another process has just replaced it
                     log.warning("%s; answering from the store, `visearch check --repair` rebuilds it", error.message)
         try:
-            mapped = VectorFile(self._index_folder(generation), generation)
+            mapped = VectorFile(self._index_folder(generation), generation, reader)
         except IndexFileError:
             mapped = VectorFile.empty(generation)
         return Searcher.start(self.store, generation, base, mapped)

@@ -117,7 +117,7 @@ def _check_index(collection: Collection, reader: Reader, generation: Generation)
         if generation.base:
             base = Base.open(folder)
             base.verify()
-        mapped = VectorFile(folder.parent, generation)
+        mapped = VectorFile(folder.parent, generation, reader)
     except IndexFileError as error:
         if collection.generation.base == generation.base:  # else another process has just replaced it
             yield Problem("index", error.message)

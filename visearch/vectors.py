@@ -82,8 +82,8 @@ def _trusted_rows(folder: Path, generation: Generation) -> int:
 class VectorFile:
     """The mapped file, opened for reading. `rows` of it are usable."""
 
-    def __init__(self, folder: Path, generation: Generation) -> None:
-        """Map the file; raises IndexFileError where it is missing or too short."""
+    def __init__(self, folder: Path, generation: Generation, reader: Reader) -> None:
+        """Map the file; raises IndexFileError where it is missing, too short, or belongs to another store."""
         self.generation = generation
         # The file may be ahead of this reader of the store; what both have is the same.
         self.rows = min(_trusted_rows(folder, generation), generation.next_code)
@@ -93,6 +93,8 @@ class VectorFile:
             if self.rows
             else np.empty((0, width), np.uint8)
         )
+        if not _same_history(folder, generation, reader, self.rows):
+            raise IndexFileError(f"{folder / DATA}: belongs to another state of the store")
 
     @classmethod
     def empty(cls, generation: Generation) -> VectorFile:
