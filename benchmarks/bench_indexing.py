@@ -50,7 +50,7 @@ class Amount:
     loop: int  # pictures of the usual loop
 
 
-AMOUNTS = (Amount(0.2, 5000, 500, 256), Amount(2, 2000, 200, 128), Amount(12, 600, 60, 64))
+AMOUNTS = (Amount(0.2, 5000, 500, 256), Amount(2, 2500, 200, 128), Amount(12, 1200, 60, 64))
 QUICK = (Amount(0.2, 400, 100, 64), Amount(2, 200, 50, 32), Amount(12, 60, 20, 32))
 SMALL = 0.07  # megapixels of the many pictures of `scale`
 
@@ -240,9 +240,9 @@ def scale(few: int, many: int, work: Path, times: int) -> dict[str, float]:
     one = make_pictures(work, SMALL, 1)
     first_few = index(small, work / "few")
     first_many = index(large, work / "many")
-    again = alternate(times, second=lambda: index(large, work / "many", fresh=False).seconds)["second"]
-    start = alternate(times, start=lambda: index(one, work / "one").seconds)["start"]
-    second = statistics.median(again)
+    again = [index(large, work / "many", fresh=False) for _ in range(times)]
+    start = [index(one, work / "one") for _ in range(times)]
+    second = statistics.median(usage.seconds for usage in again)
     return {
         "few": few,
         "many": many,
@@ -252,7 +252,9 @@ def scale(few: int, many: int, work: Path, times: int) -> dict[str, float]:
         "first_seconds": first_many.seconds,
         "second_seconds": second,
         "second_of_first": second / first_many.seconds,
-        "one_picture_seconds": statistics.median(start),
+        "second_of_first_cpu": statistics.median(usage.cpu for usage in again) / first_many.cpu,
+        "one_picture_seconds": statistics.median(usage.seconds for usage in start),
+        "one_picture_cpu_seconds": statistics.median(usage.cpu for usage in start),
     }
 
 
