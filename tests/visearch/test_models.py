@@ -104,9 +104,7 @@ def test_a_download_ends_under_the_name_of_the_card(server: str, tmp_path: Path)
         ("moved", "not an https address"),
     ],
 )
-def test_a_failed_download_says_why_and_leaves_nothing(
-    server: str, tmp_path: Path, what: str, message: str
-) -> None:
+def test_a_failed_download_says_why_and_leaves_nothing(server: str, tmp_path: Path, what: str, message: str) -> None:
     (tmp_path / "small.onnx").write_bytes(b"what was there before")
     with pytest.raises(ModelError, match=message) as error:
         models.download(card(f"{server}/{what}"), tmp_path, loopback_http=True)
@@ -124,9 +122,7 @@ def test_a_file_one_byte_over_its_size_is_refused(server: str, tmp_path: Path) -
 
 def test_offline_is_one_line_that_says_what_to_do(server: str, tmp_path: Path) -> None:
     closed = server.replace(server.rsplit(":", maxsplit=1)[-1], "1")
-    with pytest.raises(
-        ModelError, match=r"could not be downloaded.*by hand and put it at .*small\.onnx"
-    ) as error:
+    with pytest.raises(ModelError, match=r"could not be downloaded.*by hand and put it at .*small\.onnx") as error:
         models.download(card(f"{closed}/model"), tmp_path, loopback_http=True)
     one_line(error)
     assert not list(tmp_path.iterdir())

@@ -163,9 +163,7 @@ def _copy_checked(source: IO[bytes], target: IO[bytes], card: ModelCard) -> None
     while chunk := source.read(CHUNK):
         received += len(chunk)
         if received > card.size:
-            raise ModelError(
-                f"{card.name}: {card.url} sends more than the {card.size} bytes of the card; not kept"
-            )
+            raise ModelError(f"{card.name}: {card.url} sends more than the {card.size} bytes of the card; not kept")
         digest.update(chunk)
         target.write(chunk)
     if received < card.size:
