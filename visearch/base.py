@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visearch import faiss_index
+from visearch import clusters, faiss_index
 from visearch.arrays import ArrayWriter, open_arrays, verify_file
 from visearch.columns import Columns, write_columns
 from visearch.errors import IndexFileError
@@ -119,7 +119,7 @@ def _write_files(
 ) -> BaseInfo:
     rng = np.random.default_rng(seed)
     count, bits = len(codes), codes.shape[1] * 8
-    lists = faiss_index.list_count(count) if count > flat_up_to else 0
+    lists = clusters.list_count(count) if count > flat_up_to else 0
     files: dict[str, Any] = {}
     arrays: dict[str, NDArray[Any]] = {"code_ids": code_ids}
     row_of: Rows | None = None

@@ -18,6 +18,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from visearch import clusters
 from visearch.arrays import checksum
 from visearch.errors import IndexFileError
 from visearch.machine import usable_cores
@@ -26,11 +27,10 @@ from visearch.scan import I32, U8, Keep, Positions
 SPARE = 64  # neighbours asked for beyond the k-th, so that its ties are seen to end
 LARGEST_GPU_K = 2048  # GpuIndexBinaryFlat returns no more
 GPU_TEMPORARY_BYTES = 64 << 20
-SAMPLES_PER_LIST = 32
-TRAINING_ROUNDS = 4  # of k-means; on 1M codes ten rounds find centroids no nearer than four
 AT_ONCE = 1 << 16  # codes
 
-_IVFParameters: Any = faiss.SearchParametersIVF
+# FAISS's counting search (no heap) is quicker for a window of 1,000. Without a limit on the codes it scans nothing.
+UNLIMITED = 2**62
 
 
 class Searchable:
@@ -38,6 +38,8 @@ class Searchable:
 
     def __init__(self, index: Any, *, on_gpu: bool = False) -> None:
         self.index = index
+        if isinstance(index, faiss.IndexBinaryIVF):
+            index.use_heap = False
         self.count = int(index.ntotal)
         self._on_gpu = on_gpu
         # A GPU index serves one call at a time.
@@ -61,7 +63,7 @@ class Searchable:
         asked = min((2 if keep is not None else 1) * k + SPARE, self.count)
         if self._on_gpu:
             asked = min(asked, LARGEST_GPU_K)
-        options = {} if probes is None else {"params": _IVFParameters(nprobe=probes)}
+        options = {} if probes is None else {"params": _probing(nprobe=probes)}
         with self._turn, _threads(1):
             distances, rows = (found[0] for found in self.index.search(code[None], asked, **options))
         if rows[-1] < 0:
@@ -77,10 +79,16 @@ class Searchable:
 
     def kth_distances(self, codes: U8, k: int, probes: int | None = None) -> I32:
         """Sorted distances to the k nearest of each of many codes [q, D/8]: int32 [q, k]."""
-        options = {} if probes is None else {"params": _IVFParameters(nprobe=probes)}
+        options = {} if probes is None else {"params": _probing(nprobe=probes)}
         with _threads(usable_cores()):
             distances: I32 = self.index.search(np.ascontiguousarray(codes), k, **options)[0]
         return distances
+
+
+def _probing(nprobe: int) -> Any:
+    """Search parameters of an IndexBinaryIVF."""
+    parameters: Any = faiss.SearchParametersIVF
+    return parameters(nprobe=nprobe, max_codes=UNLIMITED)
 
 
 @contextmanager
@@ -102,25 +110,14 @@ def flat(codes: U8) -> Any:
     return index
 
 
-def list_count(codes: int) -> int:
-    """How many lists: the power of two nearest to twice the square root, which balances ranking and scanning them."""
-    return min(codes, 1 << round(np.log2(2 * np.sqrt(codes)))) if codes else 0
-
-
 def train_lists(codes: U8, lists: int, rng: np.random.Generator) -> tuple[Any, NDArray[np.int64]]:
-    """A trained IndexBinaryIVF that holds no codes yet, and the list of each code [n]: int64 [n]."""
+    """An IndexBinaryIVF with centroids (clusters.py) and no codes yet, and the list of each code [n]: int64 [n]."""
     bits = codes.shape[1] * 8
-    index = faiss.IndexBinaryIVF(faiss.IndexBinaryFlat(bits), bits, lists)
-    index.cp.niter = TRAINING_ROUNDS
-    index.cp.min_points_per_centroid = 1
-    index.cp.seed = int(rng.integers(1 << 31))
-    sample = rng.choice(len(codes), min(len(codes), SAMPLES_PER_LIST * lists), replace=False)
-    list_of = np.empty(len(codes), np.int64)
     with _threads(usable_cores()):
-        index.train(np.ascontiguousarray(codes[np.sort(sample)]))
-        for start in range(0, len(codes), AT_ONCE):
-            part = slice(start, start + AT_ONCE)
-            list_of[part] = index.quantizer.search(np.ascontiguousarray(codes[part]), 1)[1][:, 0]
+        quantizer = flat(clusters.train(codes, lists, rng))
+        index = faiss.IndexBinaryIVF(quantizer, bits, lists)
+        index.is_trained = True
+        list_of = clusters.assign(codes, centroids(index))
     return index, list_of
 
 
