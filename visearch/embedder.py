@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -243,6 +244,8 @@ def _load(path: Path, precision: str) -> tuple[str | None, str, str, str, Run]:
     cuda = _cuda_session(path)
     if cuda is not None:
         return cuda
+    # OpenVINO tells Google Analytics of its every import, from a fork of this process; without this module it cannot.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError:
