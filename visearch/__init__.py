@@ -1,9 +1,9 @@
 """A visual search engine: index pictures, search them with a picture or a crop.
 
-    from visearch import Collection
+from visearch import Collection
 
-    with Collection.open(".visearch") as collection:
-        results = collection.search("photo.jpg", box=(0.2, 0.3, 0.7, 0.9), limit=10)
+with Collection.open(".visearch") as collection:
+    results = collection.search("photo.jpg", box=(0.2, 0.3, 0.7, 0.9), limit=10)
 """
 
 from __future__ import annotations

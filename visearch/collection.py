@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from visearch import codes, embedder, ingest, models, settings, vectors
+from visearch import codes, embedder, faiss_index, ingest, models, settings, vectors
 from visearch.codes import F16, F32, I8, I32, I64, U8
 from visearch.embedder import Embedder
 from visearch.errors import ImageError, IndexFileError, ModelError, StoreError, UsageError
@@ -57,6 +57,7 @@ class Collection:
 
     def __init__(self, path: Path, *, create: bool = False, model: str | Path | None = None) -> None:
         """See `open`."""
+        faiss_index.check_installation()
         self.path = path
         if create and not (path / STORE).exists():
             embedder.load(models.resolve(model))  # without a model nothing is made

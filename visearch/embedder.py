@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 CONTRACT = 1
 METADATA_KEY = "visearch"
+CUDA = "CUDAExecutionProvider"
 RESIZE_MODES = ("center_crop", "squash", "pad")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 PAD_COLOUR = 255
@@ -241,8 +242,8 @@ Run = Callable[[U8], F32]
 
 def _load(path: Path, precision: str) -> tuple[str | None, str, str, str, Run]:
     """The card's text, runtime, precision, device and the function that runs a batch."""
-    cuda = _cuda_session(path)
-    if cuda is not None:
+    cuda = _on_cuda(path)
+    if cuda is not None and cuda[3] == "CUDA":  # else its libraries could not be loaded
         return cuda
     # OpenVINO tells Google Analytics of its every import, from a fork of this process; without this module it cannot.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -287,7 +288,7 @@ def _openvino(path: Path, precision: str, openvino: Any) -> tuple[str | None, st
     return text, "openvino", precision, "CPU", run
 
 
-def _cuda_session(path: Path) -> tuple[str | None, str, str, str, Run] | None:
+def _on_cuda(path: Path) -> tuple[str | None, str, str, str, Run] | None:
     """ONNX Runtime on a GPU where its CUDA build and a GPU are there; importing it is skipped where it cannot be."""
     if not Path("/dev/nvidiactl").exists():
         return None
@@ -295,9 +296,10 @@ def _cuda_session(path: Path) -> tuple[str | None, str, str, str, Run] | None:
         import onnxruntime
     except ImportError:
         return None
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+    if CUDA not in onnxruntime.get_available_providers():
         return None
-    return _onnxruntime(path, "CUDAExecutionProvider")
+    onnxruntime.preload_dlls()  # CUDA's libraries, where pip installed them
+    return _onnxruntime(path, CUDA)
 
 
 def _onnxruntime(path: Path, provider: str) -> tuple[str | None, str, str, str, Run]:
@@ -313,7 +315,7 @@ def _onnxruntime(path: Path, provider: str) -> tuple[str | None, str, str, str, 
         (out,) = session.run(["embedding"], {"image": batch})
         return np.asarray(out)
 
-    return text, "onnxruntime", "float32", "CUDA" if provider.startswith("CUDA") else "CPU", run
+    return text, "onnxruntime", "float32", "CUDA" if CUDA in session.get_providers() else "CPU", run
 
 
 def _first_line(error: Exception) -> str:

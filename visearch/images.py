@@ -60,6 +60,7 @@ Box = tuple[float, float, float, float]
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 OVERSAMPLING = 2  # decode at no less than this many times the needed size: 1.3% of bits differ; 4% at once the size
+THUMBNAIL_GAP = 1.01  # what Pillow's block average leaves to the bicubic resize
 BYTES_PER_PIXEL = 4  # of an RGB picture in Pillow
 STRIP_PIXELS = 1 << 20  # pixels converted at a time
 LONGEST_SIDE = 65_535  # pixels, as in JPEG and GIF: tables that grow with a side stay small
@@ -139,7 +140,8 @@ def thumbnail(picture: Picture, longest_side: int) -> bytes:
     """Return the picture as a JPEG (quality 75, no metadata) whose longest side is at most `longest_side` pixels."""
     scale = min(1.0, longest_side / max(picture.width, picture.height))
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    small = picture.image.resize(size, Image.Resampling.BICUBIC, box=picture.extent)
+    # Averaging blocks first halves the time, and a thumbnail is not looked at that closely.
+    small = picture.image.resize(size, Image.Resampling.BICUBIC, box=picture.extent, reducing_gap=THUMBNAIL_GAP)
     stream = BytesIO()
     small.save(stream, "JPEG", quality=75)
     return stream.getvalue()
