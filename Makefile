@@ -37,7 +37,7 @@ test: lint  ## style, types and the fast tests
 	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
 
 test-slow: $(STAMP)  ## every test, the long amounts too
-	$(BIN)/pytest -m 'slow or not slow' $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 -m 'slow or not slow' $(PYTEST_ARGS)
 
 docs: $(STAMP)  ## rewrite docs/settings.md from the settings table
 	$(BIN)/python docs/make_settings.py

@@ -60,9 +60,7 @@ class Pipeline:
             flying: set[Future[list[Outcome]]] = set()
             chunk: list[File] = []
             try:
-                for found in scan.changed():
-                    if self._stop.is_set():
-                        break
+                for found in scan.changed(self._stop):
                     if isinstance(found, Failed):
                         self._ready.append(found)
                     else:

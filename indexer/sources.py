@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -143,9 +144,14 @@ class Scan:
         self._unreadable: list[str] = []  # folders that could not be listed
         self._pictures: Counter[str] = Counter()  # of each origin
 
-    def changed(self) -> Iterator[File | Failed]:
-        """Files that are new or changed, in source order, and those that cannot be used; ids are given here."""
+    def changed(self, stop: threading.Event) -> Iterator[File | Failed]:
+        """Files that are new or changed, in source order, and those that cannot be used; ids are given here.
+
+        It ends when `stop` is set: a scan over files that are all unchanged yields nothing that could be stopped at.
+        """
         for entry in entries(self._sources):
+            if stop.is_set():
+                return
             found = self._look_at(entry)
             if isinstance(found, Failed):
                 if entry.path in self._failed:  # named twice in this run

@@ -98,7 +98,7 @@ def test_a_path_whose_item_has_moved_on_gets_an_item_of_its_own(tiny: Path, tmp_
         index_with(opened, old)
         content = old.read_bytes()
         old.write_bytes(new.read_bytes() + b"changed")
-        (slow,) = Scan(opened.store, [str(old)]).changed()
+        (slow,) = Scan(opened.store, [str(old)]).changed(threading.Event())
         assert isinstance(slow, File)
         outcomes = prepare([slow], opened.store, lambda: opened.embedder, Claims())
 

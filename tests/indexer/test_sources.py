@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -223,7 +224,7 @@ class Collection:
     def scan(self, *of: Path) -> tuple[Scan, list[File | Failed]]:
         """A complete scan, its files committed."""
         scan = Scan(self.store, [str(path) for path in of])
-        found = list(scan.changed())
+        found = list(scan.changed(threading.Event()))
         files = [each for each in found if isinstance(each, File)]
         outcomes = prepare(files, self.store, lambda: self.model, Claims())
         outcomes += [each for each in found if isinstance(each, Failed)]
@@ -263,7 +264,7 @@ def pics(tmp_path: Path) -> Path:
 def test_ids_are_given_in_source_order(collection: Collection, pics: Path) -> None:
     save_all(pics, range(5, 600, 5))
     scan = Scan(collection.store, [str(pics)])
-    files = [file_of(found) for found in scan.changed()]
+    files = [file_of(found) for found in scan.changed(threading.Event())]
     assert [file.source for file in files] == sorted(file.source for file in files)
     assert [file.item_id for file in files] == list(range(1, len(files) + 1))
 
@@ -408,3 +409,11 @@ def test_sources_that_lead_to_no_picture_are_told(collection: Collection, pics: 
     pics.rename(tmp_path / "away")
     pics.mkdir()
     assert collection.scan(*all_of_them)[0].empty_sources() == [str(each) for each in all_of_them]
+
+
+def test_a_scan_of_unchanged_files_can_be_stopped(collection: Collection, pics: Path) -> None:
+    assert len(collection.new(pics)) == 5
+    stop = threading.Event()
+    stop.set()
+    scan = Scan(collection.store, [str(pics)])
+    assert (list(scan.changed(stop)), scan.unchanged) == ([], 0)
