@@ -47,7 +47,7 @@ CARDS: tuple[ModelCard, ...] = (
         sha256="c789161ed43c8269fcd4e67c67eeeb4e80c622da2eb296a20bc6007bd18a0b7d",
         size=3_659_407,
         license="Apache-2.0",
-        description="YOLOX-nano 416x416, COCO's 80 classes, boxes not decoded in it; this address was never reached by us",
+        description="YOLOX-nano 416x416, COCO's 80 classes, boxes not decoded in it (address not reached by us)",
     ),
 )
 
