@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 
 import click
 
@@ -16,9 +18,10 @@ LINE_SECONDS = 10.0
 
 
 @contextmanager
-def display(scan: Scan, sources: Sequence[str]) -> Iterator[Callable[[Progress], None]]:
+def display(scan: Scan, sources: Sequence[str], stop: threading.Event) -> Iterator[Callable[[Progress], None]]:
     """A function to call after every commit. The sources are counted first, which costs a walk without looking."""
-    total = None if STANDARD_INPUT in sources else sum(1 for _ in entries(sources))
+    counted = takewhile(lambda _: not stop.is_set(), entries(sources))
+    total = None if STANDARD_INPUT in sources else sum(1 for _ in counted)
     if sys.stderr.isatty():
         with _bar(scan, total) as show:
             yield show

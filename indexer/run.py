@@ -7,12 +7,11 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import click
 
@@ -58,13 +57,20 @@ class Summary:
         return {**{name: getattr(self, name) for name in names}, "seconds": round(self.seconds, 3)}
 
 
+def _check(job: Job) -> None:
+    """Raise UsageError where a source is missing, or would be overwritten by the report."""
+    sources.check(job.sources)
+    if job.report is not None and job.report.resolve() in {Path(source).resolve() for source in job.sources}:
+        raise UsageError(f"{job.report}: is a source, so the report cannot be written over it")
+
+
 def once(job: Job) -> tuple[Summary, bool]:
     """Index the sources; progress and the summary go to standard error. Returns also whether it was interrupted.
 
     Raises:
         VisearchError: nothing could be done, or it had to stop; what was committed before stays.
     """
-    sources.check(job.sources)
+    _check(job)
     with _interruptible() as stop, Collection.open(job.collection, create=True, model=job.model) as collection:
         summary = _run(job, collection, stop)
         _tell(job, summary, stop)
@@ -78,7 +84,7 @@ def watch(job: Job, *, as_json: bool) -> None:
     """
     if STANDARD_INPUT in job.sources:
         raise UsageError("--watch needs folders or files, not standard input")
-    sources.check(job.sources)
+    _check(job)
     ignored = [job.collection, *([job.report] if job.report else [])]
     with _interruptible() as stop, Collection.open(job.collection, create=True, model=job.model) as collection:
         first = True
@@ -124,7 +130,7 @@ def _run(job: Job, collection: Collection, stop: threading.Event) -> Summary:
     start = time.monotonic()
     scan = Scan(collection.store, job.sources)
     pipeline = Pipeline(collection.store, lambda: collection.embedder, stop)
-    with _report(job.report) as write_skipped, display(scan, job.sources) as show:
+    with _report(job.report) as write_skipped, display(scan, job.sources, stop) as show:
         for progress in pipeline.run(scan):
             write_skipped(progress.skipped)
             show(progress)
@@ -140,6 +146,7 @@ def _run(job: Job, collection: Collection, stop: threading.Event) -> Summary:
                     writer.clear_failure(source)
         if job.prune and vanished:
             removed = _prune(collection, scan, vanished)
+    if not stop.is_set():
         try:
             collection.build_index(force=False)
         except LeaseError as error:  # another process is at it; searches read what is not indexed from the store
@@ -170,22 +177,33 @@ def _prune(collection: Collection, scan: Scan, vanished: list[int]) -> int:
 
 
 @contextmanager
-def _report(path: Path | None) -> Iterator[Any]:
+def _report(path: Path | None) -> Iterator[Callable[[list[Failed]], None]]:
     """A function that appends skipped files to the report."""
     if path is None:
         yield lambda skipped: None
         return
+    with _report_errors(path):
+        file = path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
     try:
-        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = csv.writer(file)
-            rows.writerow(("path", "reason", "message"))
+        rows = csv.writer(file)
 
-            def write(skipped: list[Failed]) -> None:
+        def write(skipped: list[Failed]) -> None:
+            with _report_errors(path):
                 rows.writerows((failed.file.source, failed.reason, failed.message) for failed in skipped)
+                file.flush()
 
-            yield write
-    except BrokenPipeError:  # of standard error
-        raise
+        with _report_errors(path):
+            rows.writerow(("path", "reason", "message"))
+        yield write
+    finally:
+        with suppress(OSError):  # told when it was written
+            file.close()
+
+
+@contextmanager
+def _report_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise VisearchError(f"{path}: the report cannot be written ({error.strerror or error})") from None
 

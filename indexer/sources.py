@@ -22,6 +22,7 @@ STANDARD_INPUT = "-"
 STANDARD_INPUT_BYTES = 1 << 16
 IDS_PER_RESERVATION = 256
 UNREADABLE = "unreadable"
+BAD_ROW = "bad-row"
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _manifest(path: Path) -> Iterator[Entry]:
     origin = _absolute(path)
     for row in manifest.read_manifest(path):
         if row.path is None:
-            yield Entry(f"{origin}#{row.number}", origin, reason="bad-row", problem=row.problem)
+            yield Entry(f"{origin}#{row.number}", origin, reason=BAD_ROW, problem=row.problem)
         else:
             yield Entry(_absolute(row.path), origin, row.metadata, authoritative=True)
 
@@ -136,12 +137,13 @@ class Scan:
         self._store = store
         self._sources = sources
         self._decoders = images.decoders_fingerprint()
-        self._ids = iter(range(0))
+        self._ids = range(0)  # reserved and not given yet
         self._seen = bytearray()  # one byte an item id: met in this scan
         self._on_their_way: set[str] = set()  # sources handed out and not committed yet
         self._failed: set[str] = set()  # sources that cannot be used
         self._gone: set[str] = set()  # those of them that a manifest names and that are not there
         self._unreadable: list[str] = []  # folders that could not be listed
+        self._broken: set[str] = set()  # manifests with rows that cannot be read
         self._pictures: Counter[str] = Counter()  # of each origin
 
     def changed(self, stop: threading.Event) -> Iterator[File | Failed]:
@@ -151,7 +153,7 @@ class Scan:
         """
         for entry in entries(self._sources):
             if stop.is_set():
-                return
+                break
             found = self._look_at(entry)
             if isinstance(found, Failed):
                 if entry.path in self._failed:  # named twice in this run
@@ -159,12 +161,15 @@ class Scan:
                 self._failed.add(entry.path)
             if found is not None:
                 yield found
+        self._return_ids()
 
     def _look_at(self, entry: Entry) -> File | Failed | None:
         file = File(0, entry.path, 0, 0, entry.origin, entry.metadata, entry.authoritative)
         if entry.problem:
             if entry.reason == UNREADABLE:
                 self._unreadable.append(entry.path + os.sep)
+            if entry.reason == BAD_ROW:
+                self._broken.add(entry.origin)
             return Failed(file, b"", entry.reason, entry.problem)
         if entry.path in self._on_their_way:  # named twice in this run: the first one counts
             self._pictures[entry.origin] += 1
@@ -199,13 +204,19 @@ class Scan:
         return replace(file, item_id=known.item_id if known is not None else self._new_id())
 
     def _new_id(self) -> int:
-        item_id = next(self._ids, None)
-        if item_id is None:
+        if not len(self._ids):
             with self._store.write() as writer:
                 first = writer.reserve_item_ids(IDS_PER_RESERVATION)
-            self._ids = iter(range(first, first + IDS_PER_RESERVATION))
-            item_id = next(self._ids)
+            self._ids = range(first, first + IDS_PER_RESERVATION)
+        item_id, self._ids = self._ids[0], self._ids[1:]
         return item_id
+
+    def _return_ids(self) -> None:
+        """Give back the ids that were reserved and not used, so that the next run goes on without a gap."""
+        if len(self._ids):
+            with self._store.write() as writer:
+                writer.return_item_ids(self._ids)
+            self._ids = range(0)
 
     def committed(self, outcomes: Sequence[Outcome]) -> None:
         """These are in the store now. A moved file went to the item it had before, whatever id was reserved for it."""
@@ -237,6 +248,8 @@ class Scan:
                 gone += self._gone_from_folder(_absolute(path))
             elif manifest.is_manifest(path):
                 origin = _absolute(path)
+                if origin in self._broken:  # a row that cannot be read may be that of any item
+                    continue
                 with self._store.read() as reader:
                     gone += [
                         item.item_id

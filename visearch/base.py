@@ -10,6 +10,7 @@ ranges of `flat.faiss`, and compares with those; and so does a search whose ties
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping
@@ -173,6 +174,14 @@ def measure_recall(base: Base, target: float, rng: np.random.Generator) -> tuple
         if recall - error >= target or probes == base.info.lists:
             return tuple(curve)
         probes = min(2 * probes, base.info.lists)
+
+
+def stamp_of(folder: Path) -> str:
+    """What tells the base in a folder from any other: a hash of its meta file, which has the checksums of the rest."""
+    try:
+        return hashlib.sha256((folder / META).read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise IndexFileError(f"{folder / META}: cannot be read: {error.strerror}") from None
 
 
 @dataclass(frozen=True)

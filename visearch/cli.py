@@ -121,7 +121,9 @@ def cli() -> None:
 @_option_collection
 @_option_model
 @click.option("--prune", is_flag=True, help="Remove items whose file, or manifest row, is gone.")
-@click.option("--watch", is_flag=True, help="Stay, and take in every change of the sources.")
+@click.option(
+    "--watch", is_flag=True, help="Stay, and take in changes of the sources (of a manifest: the file itself)."
+)
 @click.option("--strict", is_flag=True, help="Exit with 3 if files were skipped.")
 @click.option(
     "--report", type=click.Path(path_type=Path, dir_okay=False), help="Write a CSV row for each skipped file."
@@ -227,6 +229,8 @@ def search(
             from visearch.sheet import sheet_of
 
             path = sheet or Path(tempfile.mkdtemp(prefix="visearch-")) / "sheet.png"
+            if opened.has_source(path) or (query is not None and path.resolve() == query.resolve()):
+                raise UsageError(f"--sheet {path}: is one of the pictures, so nothing was written over it")
             subject = query if query is not None else item
             assert subject is not None
             drawn = sheet_of(opened, subject, region, results)
@@ -351,7 +355,8 @@ def info(collection: Path, as_json: bool) -> None:
 def check(repair: bool, collection: Path, as_json: bool) -> None:
     """Check the store, the index files against the store, and the items against their files.
 
-    Exits with 1 where the store or the index is not whole; changed or missing files are only told.
+    Exits with 1 where the store or the index is not whole; changed or missing files are only told. What --repair can
+    mend is the index; a store that is not whole comes back from a backup.
 
     \b
     Example:
@@ -365,7 +370,7 @@ def check(repair: bool, collection: Path, as_json: bool) -> None:
         repaired = repair and any(problem.kind == "index" for problem in problems)
         if repaired:
             opened.build_index()
-    left = [problem for problem in problems if problem.kind == "store" or (problem.kind == "index" and not repaired)]
+        left = [problem for problem in (maintenance.check(opened) if repaired else problems) if problem.kind != "files"]
     if as_json:
         _print_json({"problems": [vars(problem) for problem in problems], "repaired": repaired, "whole": not left})
     else:

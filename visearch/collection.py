@@ -19,15 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from visearch import codes, embedder, faiss_index, ingest, models, settings, vectors
+from visearch import codes, embedder, ingest, models, settings, vectors
+from visearch.base import Base, stamp_of, write_base
 from visearch.codes import F16, F32, I8, I32, I64, U8
 from visearch.embedder import Embedder
 from visearch.errors import ImageError, IndexFileError, ModelError, StoreError, UsageError
 from visearch.files import TEMPORARY, fsync_folder, read_limited
 from visearch.filters import Filter
 from visearch.images import Box, Picture
-from visearch.index import Base, write_base
 from visearch.leases import lease
+from visearch.machine import check_installation
 from visearch.results import Results
 from visearch.search import Query, Searcher
 from visearch.store import REMOVED_ITEM, Failure, Generation, Item, Reader, Store
@@ -57,7 +58,7 @@ class Collection:
 
     def __init__(self, path: Path, *, create: bool = False, model: str | Path | None = None) -> None:
         """See `open`."""
-        faiss_index.check_installation()
+        check_installation()
         self.path = path
         if create and not (path / STORE).exists():
             embedder.load(models.resolve(model))  # without a model nothing is made
@@ -118,10 +119,9 @@ class Collection:
         """Make the first generation, or check that the model named is that of the active one."""
         with self.store.read() as reader:
             exists = reader.generation() is not None
-        if exists:
-            named = self._model or settings.text("model")
-            if named:
-                self._check_model(named)
+        if exists:  # a model that the environment names is for new collections
+            if self._model:
+                self._check_model(self._model)
             return
         model = embedder.load(models.resolve(self._model))
         self._keep_model(model)
@@ -140,6 +140,7 @@ class Collection:
                     )
                 )
                 writer.activate(FIRST_GENERATION)
+        self._embedder = model
         self._check_model(model.path)  # another process may have made it, with another model
 
     def _check_model(self, named: str | Path) -> None:
@@ -221,6 +222,11 @@ class Collection:
             if name.isdecimal() and reader.item(int(name)) is not None:
                 return int(name)
         raise UsageError(f"{name}: neither the id nor the path of an item in {self.path}")
+
+    def has_source(self, path: Path) -> bool:
+        """Whether an item came from this file."""
+        with self.store.read() as reader:
+            return reader.known(os.path.abspath(path)) is not None  # noqa: PTH100 (links are not followed)
 
     def items(self) -> Iterator[Item]:
         """All items by id. Pages of them are read at a time, so that a long loop holds no transaction open."""
@@ -323,23 +329,21 @@ class Collection:
                 searcher = self._searcher
                 current = self._active(reader)
                 if searcher is None or not searcher.same_base(current):
-                    searcher = self._open_searcher(current, reader)
+                    searcher = self._open_searcher(current)
                 self._searcher = searcher.caught_up(reader, current)
             return self._searcher
 
-    def _open_searcher(self, generation: Generation, reader: Reader) -> Searcher:
+    def _open_searcher(self, generation: Generation) -> Searcher:
         """From the newest index files; without them everything comes from the store, which is slower but right."""
         base = None
         if generation.base:
             try:
-                base = Base.open(self.base_folder(generation))
-                _check_history(base, generation, reader)
+                base = self.open_base(generation)
             except IndexFileError as error:
-                base = None
                 if self.generation.base == generation.base:  # else another process has just replaced it
                     log.warning("%s; answering from the store, `visearch check --repair` rebuilds it", error.message)
         try:
-            mapped = VectorFile(self._index_folder(generation), generation, reader)
+            mapped = VectorFile(self._index_folder(generation), generation)
         except IndexFileError:
             mapped = VectorFile.empty(generation)
         return Searcher.start(self.store, generation, base, mapped)
@@ -347,6 +351,14 @@ class Collection:
     def base_folder(self, generation: Generation) -> Path:
         """Where the newest index files of a generation are."""
         return self._index_folder(generation) / _base_name(generation.base)
+
+    def open_base(self, generation: Generation) -> Base:
+        """Open those; raises IndexFileError where they are not the ones that the store means, or not whole."""
+        folder = self.base_folder(generation)
+        base = Base.open(folder)
+        if stamp_of(folder) != generation.base_stamp:
+            raise IndexFileError(f"{folder}: belongs to another state of the store")
+        return base
 
     def _index_folder(self, generation: Generation) -> Path:
         return self.path / INDEX / f"g{generation.number}"
@@ -365,10 +377,12 @@ class Collection:
                 generation, serial = self._active(reader), reader.serial
                 folder = self._index_folder(generation)
                 folder.mkdir(parents=True, exist_ok=True)
-                vectors.extend(folder, generation, reader, anew=force)
-                if not merge:
-                    return False
-                rows = _LiveRows(reader, generation)
+                named = vectors.extend(folder, generation, reader, anew=force)
+                rows = _LiveRows(reader, generation) if merge else None
+            with self.store.write() as writer:
+                writer.set_vectors(generation.number, *named)
+            if rows is None:
+                return False
             number = generation.base + 1
             write_base(
                 folder / _base_name(number),
@@ -382,7 +396,7 @@ class Collection:
                 seed=0,
             )
             with self.store.write() as writer:
-                writer.set_base(generation.number, number, serial)
+                writer.set_base(generation.number, number, serial, stamp_of(folder / _base_name(number)))
             for other in folder.iterdir():
                 if other.name.startswith("base-") and other.name != _base_name(number):
                     shutil.rmtree(other, ignore_errors=True)
@@ -395,16 +409,6 @@ class Collection:
                 found = [reader.item(int(item_id)) for item_id in item_ids[start : start + page]]
             # An item that has gone since is among the removed codes by now.
             yield from (item.metadata if item is not None else {} for item in found)
-
-
-def _check_history(base: Base, generation: Generation, reader: Reader) -> None:
-    """Raise IndexFileError where the last code is not the store's: the store was put back to an older state."""
-    last = base.code_ids[-1:]
-    if len(last) and (
-        last[0] >= generation.next_code
-        or not np.array_equal(base.codes[base.rows_of(last)], reader.codes_at(generation, last))
-    ):
-        raise IndexFileError(f"{base.folder}: belongs to another state of the store")
 
 
 def _base_name(number: int) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visearch import settings
 from visearch.codes import F32, U8
@@ -153,7 +154,7 @@ class Embedder:
         if text is None:
             raise ModelError(
                 f"{path}: has no model card (metadata key '{METADATA_KEY}'), so preprocessing would be guessed;"
-                " export it with `visearch models export`"
+                " a model needs one to be used (ARCHITECTURE.md, Contracts)"
             )
         self.card = Card.from_json(text, str(path))
         self._check()
@@ -179,12 +180,19 @@ class Embedder:
         Raises:
             ModelError: the model gave a value that is not finite.
         """
-        if not len(batch):
-            return np.empty((0, self.card.embedding_dim), np.float32)
-        out = self._run(batch)
-        if not np.isfinite(out).all():
+        embeddings, finite = self.embed_each(batch)
+        if not finite.all():
             raise ModelError(f"{self.path}: gave an embedding that is not finite; try VISEARCH_PRECISION=float32")
-        return out
+        return embeddings
+
+    def embed_each(self, batch: U8) -> tuple[F32, NDArray[np.bool_]]:
+        """As `embed`, and which embeddings are finite, bool [n]; the others are zeros."""
+        if not len(batch):
+            return np.empty((0, self.card.embedding_dim), np.float32), np.empty(0, np.bool_)
+        embeddings = self._run(batch)
+        finite = np.asarray(np.isfinite(embeddings).all(axis=1))
+        embeddings[~finite] = 0
+        return embeddings, finite
 
     def prepare(self, picture: Picture, box: Box = WHOLE) -> U8:
         """The region `box` of a picture as one model input, uint8 [height, width, 3], by the card's resize rule."""
@@ -313,7 +321,7 @@ def _onnxruntime(path: Path, provider: str) -> tuple[str | None, str, str, str, 
 
     def run(batch: U8) -> F32:
         (out,) = session.run(["embedding"], {"image": batch})
-        return np.asarray(out)
+        return np.array(out)
 
     return text, "onnxruntime", "float32", "CUDA" if CUDA in session.get_providers() else "CPU", run
 

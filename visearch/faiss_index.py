@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from visearch import clusters
 from visearch.arrays import checksum
-from visearch.errors import IndexFileError, VisearchError
+from visearch.errors import IndexFileError
 from visearch.machine import usable_cores
 from visearch.scan import I32, U8, Keep, Positions
 
@@ -32,21 +31,6 @@ AT_ONCE = 1 << 16  # codes
 
 # FAISS's counting search (no heap) is quicker for a window of 1,000. Without a limit on the codes it scans nothing.
 UNLIMITED = 2**62
-
-
-def check_installation() -> None:
-    """Raise VisearchError where faiss-cpu and faiss-gpu are both installed: they hold the same module."""
-    installed = [name for name in ("faiss-cpu", "faiss-gpu") if _is_installed(name)]
-    if len(installed) > 1:
-        raise VisearchError("faiss-cpu and faiss-gpu are both installed and overwrite each other; pip uninstall one")
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 class Searchable:

@@ -120,11 +120,15 @@ def prepare(files: Sequence[File], store: Store, embedder: Callable[[], Embedder
         decoded.append((len(outcomes), content, (picture.width, picture.height), *small))
         outcomes.append(None)
     if decoded:
-        embeddings = embedder().embed(np.stack([image for *_, image, _ in decoded]))
+        embeddings, finite = embedder().embed_each(np.stack([image for *_, image, _ in decoded]))
         packed = codes.pack(embeddings)
         rows = codes.to_rows(*codes.quantize(embeddings))
-        for (position, content, size, _, jpeg), code, row in zip(decoded, packed, rows, strict=True):
-            outcomes[position] = Embedded(files[position], content, *size, jpeg, code, row)
+        for (position, content, size, _, jpeg), is_finite, code, row in zip(decoded, finite, packed, rows, strict=True):
+            file = files[position]
+            if is_finite:
+                outcomes[position] = Embedded(file, content, *size, jpeg, code, row)
+            else:
+                outcomes[position] = Failed(file, content, "not-finite", "the model gives it no finite embedding")
     return [outcome for outcome in outcomes if outcome is not None]
 
 

@@ -3,7 +3,29 @@
 from __future__ import annotations
 
 import os
+from importlib import metadata
 from pathlib import Path
+
+from visearch.errors import VisearchError
+
+SAME_MODULE = (("faiss-cpu", "faiss-gpu"), ("onnxruntime", "onnxruntime-gpu"))
+
+
+def check_installation() -> None:
+    """Raise VisearchError where the CPU and the GPU form of a package are both installed: they hold the same module."""
+    for cpu, gpu in SAME_MODULE:
+        if _is_installed(cpu) and _is_installed(gpu):
+            raise VisearchError(
+                f"{cpu} and {gpu} are both installed and overwrite each other; pip uninstall one of them"
+            )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def usable_cores() -> int:

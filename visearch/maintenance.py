@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -18,9 +19,8 @@ from visearch.collection import INDEX, MODELS, STORE, Collection
 from visearch.embedder import file_sha256
 from visearch.errors import IndexFileError, ModelError, StoreError, UsageError
 from visearch.files import TEMPORARY, fsync_folder
-from visearch.index import Base
 from visearch.store import REMOVED_ITEM, Generation, Item, Reader
-from visearch.vectors import COUNT, DATA, VectorFile
+from visearch.vectors import VectorFile
 
 EXPORT_ROWS = 4096
 
@@ -110,14 +110,14 @@ def _check_store(reader: Reader, generation: Generation) -> Iterator[Problem]:
 def _check_index(collection: Collection, reader: Reader, generation: Generation) -> Iterator[Problem]:
     """Every live code the index files hold is the store's, and none is missing from them that they should hold."""
     folder = collection.base_folder(generation)
-    if not (generation.base or (folder.parent / DATA).exists() or (folder.parent / COUNT).exists()):
+    if not (generation.base or generation.vectors_stamp):
         return  # none were written yet
     base = None
     try:
         if generation.base:
-            base = Base.open(folder)
+            base = collection.open_base(generation)
             base.verify()
-        mapped = VectorFile(folder.parent, generation, reader)
+        mapped = VectorFile(folder.parent, generation)
     except IndexFileError as error:
         if collection.generation.base == generation.base:  # else another process has just replaced it
             yield Problem("index", error.message)
@@ -125,7 +125,8 @@ def _check_index(collection: Collection, reader: Reader, generation: Generation)
     last = int(base.code_ids[-1]) if base is not None and base.rows else -1
     for block, vectors in zip(reader.code_rows(generation), reader.vector_rows(generation), strict=True):
         if base is not None:
-            held = np.isin(block.code_ids, base.code_ids)
+            places = np.minimum(np.searchsorted(base.code_ids, block.code_ids), max(base.rows - 1, 0))
+            held = base.code_ids[places] == block.code_ids if base.rows else np.zeros(len(places), bool)
             live = (block.owners["item_id"] != REMOVED_ITEM) & (block.code_ids <= last)
             if (live & ~held).any():
                 yield Problem("index", f"{folder}: lacks code {block.code_ids[live & ~held][0]}")
@@ -159,10 +160,15 @@ def backup(collection: Collection, destination: Path) -> None:
     """
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise UsageError(f"{destination}: exists already; name a folder that does not")
-    partial = destination.with_name(destination.name + TEMPORARY)
-    shutil.rmtree(partial, ignore_errors=True)
+    destination = destination.absolute()
     try:
-        (partial / STORE).mkdir(parents=True)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(TEMPORARY, f"{destination.name}-", destination.parent))
+    except OSError as error:
+        raise StoreError(f"{destination}: cannot be written ({error.filename}: {error.strerror})") from None
+    try:
+        partial.chmod(0o755)  # as any new folder; mkdtemp hides it from others
+        (partial / STORE).mkdir()
         collection.store.copy(partial / STORE)
         with Collection.open(partial) as copy:
             with copy.store.read() as reader:
@@ -207,7 +213,7 @@ def export(collection: Collection, path: Path) -> int:
         ],
         {"model": generation.model, "model_sha256": generation.model_sha256, "generation": str(generation.number)},
     )
-    partial = path.with_name(path.name + TEMPORARY)
+    partial = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
     count = 0
     try:
         with pq.ParquetWriter(partial, schema) as writer:

@@ -39,7 +39,7 @@ HIT, MISS = "#16a34a", "#dc2626"
 def require_matplotlib() -> None:
     """Raise VisearchError where the plots cannot be drawn; called before the work that a report is about."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise VisearchError("a report needs matplotlib, which is not installed: pip install 'visearch[report]'")
+        raise VisearchError("a report needs matplotlib, which is not installed: pip install matplotlib")
 
 
 def write_report(evaluation: Evaluation, collection: Collection, folder: Path) -> Path:

@@ -116,7 +116,9 @@ class Failure:
 @dataclass(frozen=True)
 class Generation:
     """All codes of the collection under one model. `bits` is D; code ids are 0 .. next_code - 1; `base` names the
-    newest index file set (0: none yet), built when the store stood at `base_serial`."""
+    newest index file set (0: none yet), built when the store stood at `base_serial`. The stamps say which files of
+    those names are meant: after an older store was put back, others may lie there. `vector_rows` rows of the vector
+    file are those of this store."""
 
     number: int
     model: str
@@ -129,6 +131,9 @@ class Generation:
     next_code: int = 0
     base: int = 0
     base_serial: int = 0
+    base_stamp: str = ""
+    vectors_stamp: str = ""
+    vector_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -402,6 +407,11 @@ class Writer(Reader):
         self._set_meta("next_item", first + count)
         return first
 
+    def return_item_ids(self, ids: range) -> None:
+        """Give back reserved ids that no item ever had; kept where somebody has reserved others since."""
+        if int(self._meta("next_item")) == ids.stop:
+            self._set_meta("next_item", ids.start)
+
     def put_item(self, item: Item) -> None:
         """Add an item or replace the one with its id; its source and content are found from then on."""
         old = self.item(item.item_id)
@@ -495,11 +505,18 @@ class Writer(Reader):
         self.transaction.delete(_pair(generation.number, item_id), db=self.tables["item_codes"])
         self._put("removed", _pair(generation.number, self._next_serial()), code_ids.astype("<i8").tobytes())
 
-    def set_base(self, number: int, base: int, base_serial: int) -> None:
+    def set_vectors(self, number: int, stamp: str, rows: int) -> None:
+        """Name the vector file, and how many rows of it are this store's."""
+        generation = self.generation(number)
+        assert generation is not None
+        if (generation.vectors_stamp, generation.vector_rows) != (stamp, rows):
+            self.put_generation(replace(generation, vectors_stamp=stamp, vector_rows=rows))
+
+    def set_base(self, number: int, base: int, base_serial: int, stamp: str) -> None:
         """Name the newest index file set, and forget removals that it already knows of."""
         generation = self.generation(number)
         assert generation is not None
-        self.put_generation(replace(generation, base=base, base_serial=base_serial))
+        self.put_generation(replace(generation, base=base, base_serial=base_serial, base_stamp=stamp))
         with self.transaction.cursor(self.tables["removed"]) as cursor:
             cursor.set_range(_pair(number, 0))
             # Past the last record the key is empty.

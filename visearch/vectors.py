@@ -1,15 +1,18 @@
 """The int8 copies of a generation in one mapped file, so that re-ranking a window is one gather.
 
-Derived from the store: row i of `vectors.i8` is the stored row (uint8 [D + 2]) of code id i. The file only ever grows,
-by whoever builds the index; `vectors.json` says how many of its rows are known to be on disk. Rows beyond them
-(codes added since) are read from the store.
+Derived from the store: row i of `vectors.i8` is the stored row (uint8 [D + 2]) of code id i. The file only grows, by
+whoever builds the index. `vectors.json` gives it a stamp; the store remembers the stamp and how many rows are its own,
+so that a file of another history (an older store was put back) is not taken for this one's. Rows beyond those (codes
+added since) are read from the store.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,46 +23,39 @@ from visearch.files import TEMPORARY, fsync_folder, write_durably
 from visearch.store import Generation, Reader
 
 DATA = "vectors.i8"
-COUNT = "vectors.json"
+STAMP = "vectors.json"
 
 
-def extend(folder: Path, generation: Generation, reader: Reader, *, anew: bool = False) -> None:
-    """Append what the store has beyond the file; start `anew`, or where the file is not what its count says."""
+def extend(folder: Path, generation: Generation, reader: Reader, *, anew: bool = False) -> tuple[str, int]:
+    """Append what the store has beyond the file; start `anew`, or where the file is not the store's.
+
+    Returns:
+        The file's stamp and how many rows of it are on disk: to be written to the store (Writer.set_vectors).
+    """
     width = generation.bits + 2
-    try:
-        rows = 0 if anew else _trusted_rows(folder, generation)
-    except IndexFileError:
-        rows = 0
-    if not _same_history(folder, generation, reader, rows):
-        rows = 0
+    stamp, rows = secrets.token_hex(8), 0
+    if not anew:
+        with suppress(IndexFileError):
+            stamp, rows = generation.vectors_stamp, _trusted_rows(folder, generation)
     if 0 < rows == generation.next_code:
-        return
+        return stamp, rows
     # A file that others may have mapped is never cut short, it is replaced.
     temporary = folder / (DATA + TEMPORARY)
     path = folder / DATA if rows else temporary
     try:
         with path.open("r+b" if rows else "wb") as file:
-            file.truncate(rows * width)
             file.seek(rows * width)
             for block in _until(reader.vector_rows(generation, rows), generation.next_code - rows):
                 file.write(block.tobytes())
             file.flush()
             os.fsync(file.fileno())
-        path.replace(folder / DATA)
+        if not rows:
+            path.replace(folder / DATA)
+            fsync_folder(folder)
+            write_durably(folder / STAMP, json.dumps({"stamp": stamp, "bits": generation.bits}).encode())
     finally:
         temporary.unlink(missing_ok=True)
-    fsync_folder(folder)
-    write_durably(folder / COUNT, json.dumps({"rows": generation.next_code, "bits": generation.bits}).encode())
-
-
-def _same_history(folder: Path, generation: Generation, reader: Reader, rows: int) -> bool:
-    """Whether the last row is the store's; not so where the store was put back to an older state and has gone on."""
-    if not 0 < rows <= generation.next_code:
-        return rows == 0
-    width = generation.bits + 2
-    with (folder / DATA).open("rb") as file:
-        file.seek((rows - 1) * width)
-        return file.read(width) == reader.vectors_at(generation, [rows - 1]).tobytes()
+    return stamp, generation.next_code
 
 
 def _until(blocks: Iterator[U8], rows: int) -> Iterator[U8]:
@@ -70,31 +66,31 @@ def _until(blocks: Iterator[U8], rows: int) -> Iterator[U8]:
 
 def _trusted_rows(folder: Path, generation: Generation) -> int:
     try:
-        values = json.loads((folder / COUNT).read_bytes())
-        rows, bits, size = int(values["rows"]), int(values["bits"]), (folder / DATA).stat().st_size
+        values = json.loads((folder / STAMP).read_bytes())
+        stamp, bits, size = str(values["stamp"]), int(values["bits"]), (folder / DATA).stat().st_size
     except (OSError, ValueError, KeyError, TypeError):
-        raise IndexFileError(f"{folder / COUNT}: missing or unreadable") from None
+        raise IndexFileError(f"{folder / STAMP}: missing or unreadable") from None
+    rows = generation.vector_rows
+    if stamp != generation.vectors_stamp:
+        raise IndexFileError(f"{folder / DATA}: belongs to another state of the store")
     if bits != generation.bits or size < rows * (bits + 2):
-        raise IndexFileError(f"{folder / DATA}: not the {rows} rows of {bits} bits that {COUNT} names")
+        raise IndexFileError(f"{folder / DATA}: not the {rows} rows of {generation.bits} bits that the store names")
     return rows
 
 
 class VectorFile:
     """The mapped file, opened for reading. `rows` of it are usable."""
 
-    def __init__(self, folder: Path, generation: Generation, reader: Reader) -> None:
+    def __init__(self, folder: Path, generation: Generation) -> None:
         """Map the file; raises IndexFileError where it is missing, too short, or belongs to another store."""
         self.generation = generation
-        # The file may be ahead of this reader of the store; what both have is the same.
-        self.rows = min(_trusted_rows(folder, generation), generation.next_code)
+        self.rows = _trusted_rows(folder, generation)
         width = generation.bits + 2
         self._map: U8 = (
             np.memmap(folder / DATA, np.uint8, "r", shape=(self.rows, width))
             if self.rows
             else np.empty((0, width), np.uint8)
         )
-        if not _same_history(folder, generation, reader, self.rows):
-            raise IndexFileError(f"{folder / DATA}: belongs to another state of the store")
 
     @classmethod
     def empty(cls, generation: Generation) -> VectorFile:

@@ -1,1 +1,1 @@
-"""web."""
+"""The HTTP API and the browser UI over a collection. Not built yet."""

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from indexer import pipeline, progress
@@ -278,10 +279,10 @@ def test_equal_bytes_are_decoded_once_in_whole_runs(tmp_path: Path, tiny: Path) 
         count = 0
         lock = threading.Lock()
 
-        def embed(self, batch: codes.U8) -> codes.F32:
+        def embed_each(self, batch: codes.U8) -> tuple[codes.F32, NDArray[np.bool_]]:
             with self.lock:
                 self.count += len(batch)
-            return super().embed(batch)
+            return super().embed_each(batch)
 
     stream = BytesIO()
     picture(1).save(stream, "PNG")
@@ -592,3 +593,47 @@ def test_bits_are_as_many_as_the_model_has(tmp_path: Path) -> None:
     save_all(tmp_path / "pics", range(2))
     index("pics")
     assert all(len(each.code) * 8 == BITS for each in stored(Path(".visearch")).values())
+
+
+def test_a_report_does_not_overwrite_a_manifest(tmp_path: Path) -> None:
+    save_all(Path("pics"), range(2))
+    manifest = Path("pics.csv")
+    manifest.write_text("path\npics/000.png\npics/001.png\n")
+    done = visearch("index", manifest, "--report", "./pics.csv")
+    assert (done.code, is_one_line(done.err)) == (2, True)
+    assert manifest.read_text().count("\n") == 3
+
+
+def test_a_manifest_with_a_broken_line_prunes_nothing(tmp_path: Path) -> None:
+    save_all(Path("pics"), range(3))
+    rows = [json.dumps({"path": f"pics/{number:03}.png"}) for number in range(3)]
+    Path("pics.jsonl").write_text("\n".join(rows))
+    assert index("pics.jsonl") == counted(added=3, items=3)
+    Path("pics.jsonl").write_text("\n".join([rows[0], rows[1][:9]]))
+    assert index("pics.jsonl", "--prune") == counted(unchanged=1, skipped=1, items=3)
+    Path("pics.jsonl").write_text(rows[0])
+    assert index("pics.jsonl", "--prune") == counted(unchanged=1, removed=2, items=1)
+
+
+def test_ids_have_no_gaps_between_runs(tmp_path: Path) -> None:
+    for first in (0, 3, 6):
+        save_all(Path("pics"), range(first, first + 3))
+        index("pics")
+    with Collection.open(".visearch") as collection:
+        assert [item.item_id for item in collection.items()] == list(range(1, 10))
+
+
+def test_a_picture_to_which_the_model_gives_no_finite_embedding_is_skipped(tmp_path: Path, tiny: Path) -> None:
+    class Moody(Embedder):
+        def embed_each(self, batch: codes.U8) -> tuple[codes.F32, NDArray[np.bool_]]:
+            embeddings, finite = super().embed_each(batch)
+            return embeddings, finite & (batch.mean(axis=(1, 2, 3)) < 255)
+
+    save_all(Path("pics"), range(3))
+    Image.new("RGB", (40, 40), "white").save("pics/001.png")
+    with Collection.open(".visearch", create=True) as collection:
+        *_, last = Pipeline(collection.store, lambda: Moody(tiny), threading.Event()).run(
+            Scan(collection.store, ["pics"])
+        )
+        assert (last.counts["added"], last.counts["skipped"]) == (2, 1)
+        assert [failure.reason for failure in collection.failures()] == ["not-finite"]

@@ -431,3 +431,14 @@ def test_the_installed_program_is_this_one(folder: Path) -> None:
         [program, "info", "--json"], capture_output=True, text=True, check=True, cwd=folder, timeout=60
     )
     assert json.loads(done.stdout)["items"] == 10
+
+
+def test_a_picture_is_not_overwritten_by_its_sheet(folder: Path) -> None:
+    query = next(Path("pics").iterdir())
+    before = query.read_bytes()
+    copy = Path("query.png")
+    copy.write_bytes(before)
+    for asked, sheet in ((query, query), (copy, copy), (copy, query)):
+        done = visearch("search", asked, "--sheet", sheet)
+        assert (done.code, "nothing was written over it" in done.err) == (2, True)
+    assert query.read_bytes() == copy.read_bytes() == before

@@ -15,7 +15,7 @@ import pytest
 
 from indexer import run
 from tests.corpora import Random, Reference
-from tests.pictures import save, save_all, stored, touch
+from tests.pictures import is_one_line, save, save_all, stored, touch, visearch
 from tests.tiny_model import BITS
 from visearch import codes, maintenance
 from visearch.collection import Collection
@@ -288,3 +288,16 @@ def test_an_export_that_cannot_be_written_leaves_nothing(folder: Path) -> None:
     with Collection.open(folder / "c") as collection, pytest.raises(StoreError, match="cannot be written"):
         maintenance.export(collection, folder / "nowhere" / "out.parquet")
     assert not (folder / "nowhere").exists()
+
+
+def test_a_backup_touches_nothing_of_another_name(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_all(tmp_path / "pics", range(3))
+    assert visearch("index", "pics", "--model", tiny).code == 0
+    (tmp_path / "b.partial").mkdir()
+    (tmp_path / "b.partial" / "mine").write_text("kept")
+    assert visearch("backup", "b").code == 0
+    assert visearch("backup", "b").code == 2
+    assert (tmp_path / "b.partial" / "mine").read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".visearch", "b", "b.partial", "pics"]
+    assert is_one_line(visearch("backup", ".").err)

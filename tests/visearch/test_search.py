@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -387,3 +388,25 @@ def test_index_files_of_another_store_are_not_used(
         assert "another state of the store" in caplog.text
         opened.build_index()
         assert opened.search(item=7).matches == answers["one"]
+
+
+def test_a_store_put_back_does_not_take_the_vectors_of_the_time_in_between(tmp_path: Path, tiny: Path) -> None:
+    """Another picture in the middle, the same one at the end: every row of the vector file would look as it should."""
+    random = Random(BITS, 3)
+    first, second, other, last = (random.embedding() for _ in range(4))
+    collection, reference = empty(tmp_path / "c", tiny), Reference()
+    reference.put(collection, {1: (first, {}), 2: (second, {})})
+    collection.build_index(force=False)
+    collection.close()
+    shutil.copytree(tmp_path / "c" / "store", tmp_path / "kept")
+    with Collection.open(tmp_path / "c") as opened:
+        Reference().put(opened, {3: (-other, {}), 4: (last, {})})
+        opened.build_index(force=False)
+    shutil.rmtree(tmp_path / "c" / "store")
+    (tmp_path / "kept").rename(tmp_path / "c" / "store")
+    with Collection.open(tmp_path / "c") as opened:
+        reference.put(opened, {3: (other, {}), 4: (last, {})})
+        for _ in range(2):
+            for item_id in (1, 2, 3, 4):
+                reference.check(opened.search(item=item_id), item_id, limit=20)
+            opened.build_index(force=False)

@@ -234,7 +234,7 @@ def test_naming_a_base_forgets_what_it_knows(store: Store) -> None:
     with store.write() as writer:
         writer.remove_item(3)
     with store.write() as writer:
-        writer.set_base(1, 4, at_base)
+        writer.set_base(1, 4, at_base, "stamp")
     with store.read() as reader:
         assert (generation(reader).base, generation(reader).base_serial) == (4, at_base)
         assert reader.removed_since(1, 0).tolist() == [2]
