@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.pictures import picture
 from visearch import codes, images
@@ -27,9 +28,9 @@ class Counting(Embedder):
 
     count = 0
 
-    def embed(self, batch: codes.U8) -> codes.F32:
+    def embed_each(self, batch: codes.U8) -> tuple[codes.F32, NDArray[np.bool_]]:
         self.count += len(batch)
-        return super().embed(batch)
+        return super().embed_each(batch)
 
 
 @pytest.fixture(scope="module")
