@@ -96,8 +96,9 @@ def _groups(kind: type[Design], wanted: int, rng: random.Random, avoid: list[Des
     shapes = list(next(f for f in dataclasses.fields(kind) if f.name == "shape").metadata["choice"])
     rng.shuffle(shapes)
     groups: list[tuple[str, list[Design]]] = []
-    count = 0
-    while count < wanted:
+    count = tries = 0
+    while count < wanted and tries < 40 * wanted:  # a kind with few looks may run out of them
+        tries += 1
         base = dataclasses.replace(draw(kind, rng), shape=shapes[len(groups) % len(shapes)])
         size = min(rng.choice((3, 3, 4, 5)), wanted - count, max(3, wanted // 3)) if len(groups) % 3 == 0 else 1
         differs, designs = vary(base, size, rng) if size > 1 else ("", [base])
@@ -105,7 +106,7 @@ def _groups(kind: type[Design], wanted: int, rng: random.Random, avoid: list[Des
         if any(near_alike(d, other) for d in designs for other in taken):
             continue
         groups.append((differs, designs))
-        count += size
+        count += len(designs)
     return groups
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -121,7 +122,10 @@ def draw(kind: type[D], rng: random.Random) -> D:
 
 
 def vary(design: D, number: int, rng: random.Random) -> tuple[str, list[D]]:
-    """The field that differs, and `number` near-alikes: `design` first, then others equal in every other field."""
+    """The field that differs, and `number` near-alikes: `design` first, then others equal in every other field.
+
+    "" and the design alone where no field has so many values that look different.
+    """
     fields = [f for f in dataclasses.fields(design) if f.name != "shape" and f.metadata.get("near", True)]
     for field in rng.sample(fields, len(fields)):
         made = [design]
@@ -132,9 +136,10 @@ def vary(design: D, number: int, rng: random.Random) -> tuple[str, list[D]]:
                 made.append(other)
             if len(made) == number:
                 return field.name, made
-    raise ValueError(f"{type(design).__name__} has no field with {number} values that look different")
+    return "", [design]
 
 
+@lru_cache(maxsize=4096)
 def looks(design: Design) -> tuple[object, ...]:
     """What of a design can be seen: finishes and, to half a centimetre, sizes. A leg's style may not show on a drum."""
     parts = design.model().parts

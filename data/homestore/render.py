@@ -19,7 +19,7 @@ from data.homestore.finishes import Finish
 from data.homestore.mesh import Parts
 from data.homestore.shading import linear, material
 
-GROUND_LIFT = 0.78  # how much brighter than lit paper the white ground looks
+GROUND_LIFT = 0.74  # how much brighter than lit paper the white ground looks
 GPU_KINDS = ("OPTIX", "CUDA", "HIP", "METAL", "ONEAPI")
 
 
@@ -64,9 +64,9 @@ def picture(shot: Shot) -> Image.Image:
     cycles.denoising_prefilter = "FAST"
     cycles.pixel_filter_type = "BLACKMAN_HARRIS"
     cycles.filter_width = 1.5
-    cycles.max_bounces = 4 if shot.white else 6
-    cycles.diffuse_bounces = 1 if shot.white else 3
-    cycles.glossy_bounces = 3
+    cycles.max_bounces = 4
+    cycles.diffuse_bounces = 1 if shot.white else 2
+    cycles.glossy_bounces = 2
     cycles.transmission_bounces = 2
     cycles.transparent_max_bounces = 8
     cycles.sample_clamp_indirect = 4.0

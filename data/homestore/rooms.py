@@ -22,8 +22,9 @@ from data.homestore.mesh import Parts, bounds, move, turn
 from data.homestore.products import textiles
 from data.homestore.truth import look
 
-SHOWN = (5, 10)  # different products that a room shows
+SHOWN = (6, 10)  # different products that a room shows
 LARGE = 0.004  # share of the picture from which an object counts as shown
+FILLED = 0.20  # least share of the picture that is products
 ATTEMPTS = 60
 Test = Callable[[Product], bool]
 
@@ -37,6 +38,7 @@ class Placed:
     tops: list[Top] = field(default_factory=list)
     bulbs: list[tuple[float, float, float]] = field(default_factory=list)
     spots: list[tuple[float, float, float, float]] = field(default_factory=list)  # pillows: x, y, z, turn
+    rect: tuple[float, float, float, float] | None = None  # the floor it takes
 
 
 @dataclass
@@ -76,15 +78,20 @@ class Furnisher:
 
     # the floor
 
-    def stand(self, product: Product | None, x: float, y: float, degrees: float, margin: float = 0.03) -> Placed | None:
-        """Stand a product on the floor unless it would touch something; x, y is its centre."""
+    def stand(
+        self, product: Product | None, x: float, y: float, degrees: float, margin: float = 0.03, under: Placed | None = None
+    ) -> Placed | None:
+        """Stand a product on the floor unless it would touch something; x, y is its centre.
+
+        It may reach under `under`, as a chair does under its table.
+        """
         if product is None:
             return None
         model = product.design.model()
         parts = move(turn(model.parts, degrees), (x, y, 0))
         low, high = bounds(parts)
         rect = (low[0] - margin, low[1] - margin, high[0] + margin, high[1] + margin)
-        if not self._free(rect, float(high[2])):
+        if not self._free(rect, under.rect if under else None):
             return None
         self._floor.append(rect)
         self._shade_walls(low, high)
@@ -98,16 +105,16 @@ class Furnisher:
         tops = [Top(*to(t.x, t.y), t.z, *((t.depth, t.width) if quarter else (t.width, t.depth))) for t in model.tops]
         bulbs = [(*to(bx, by), bz) for bx, by, bz in model.bulbs]
         spots = [(*to(px, py), pz, degrees) for px, py, pz in model.pillow_spots]
-        made = Placed(product, parts, tops, bulbs, spots)
+        made = Placed(product, parts, tops, bulbs, spots, rect)
         self.placed.append(made)
         return made
 
-    def _free(self, rect: tuple[float, float, float, float], top: float) -> bool:
+    def _free(self, rect: tuple[float, float, float, float], but: tuple[float, float, float, float] | None = None) -> bool:
         x0, y0, x1, y1 = rect
         edge = 0.005
         if x0 < -0.04 + edge or y0 < -0.04 or x1 > self.space.width + 0.04 - edge or y1 > self.space.depth + 0.04 - edge:
             return False
-        return all(x1 <= a or x0 >= c or y1 <= b or y0 >= d for a, b, c, d in self._floor)
+        return all(x1 <= a or x0 >= c or y1 <= b or y0 >= d for a, b, c, d in self._floor if (a, b, c, d) != but)
 
     def keep_clear(self, x0: float, y0: float, x1: float, y1: float) -> None:
         """Let nothing stand here."""
@@ -266,7 +273,7 @@ class Furnisher:
     def drop(self, made: Parts, x: float, y: float, radius: float) -> None:
         """Put something that is not for sale on the floor, if there is space."""
         rect = (x - radius, y - radius, x + radius, y + radius)
-        if self._free(rect, 0.5):
+        if self._free(rect):
             self._floor.append(rect)
             self.clutter += move(turn(made, self.rng.uniform(0, 360)), (x, y, 0))
 
@@ -390,13 +397,11 @@ def _dining(f: Furnisher) -> None:
         low, high = bounds(table.parts)
         long = float(high[0] - low[0]) > 1.3
         columns = (-0.24, 0.24) if long else (0.0,)
-        low_c, high_c = bounds(stool.design.model().parts)
-        deep = float(high_c[1] - low_c[1])
         for s, face in ((1, 0), (-1, 180)):
             for k in columns:
-                gap = rng.uniform(0.02, 0.14) + deep / 2
+                gap = rng.uniform(0.10, 0.30)
                 y = (float(high[1]) + gap) if s > 0 else (float(low[1]) - gap)
-                f.stand(stool, cx + k * float(high[0] - low[0]), y, face + rng.uniform(-9, 9), 0.0)
+                f.stand(stool, cx + k * float(high[0] - low[0]), y, face + rng.uniform(-9, 9), 0.0, table)
         f.pendant(cx, cy, f.pick("Pendant"))
     f.on_top(table, f.pick("Vase") if rng.random() < 0.7 else f.pick("Candle"), 0.0)
     f.litter(table, built.fruit_bowl(rng), 0.35, 0.15)
@@ -427,7 +432,7 @@ def _study(f: Furnisher) -> None:
         half = (float(high[1] - low[1]) if dy else float(high[0] - low[0])) / 2
         seat = f.pick("Chair", "Shell", "Slat-Back", "Parsons", "Windsor", "Cross-Back", "Ladder-Back") or f.pick("FoldingSeat")
         turned = {"back": 180, "left": -90, "right": 90}.get(wall, 180) + rng.uniform(-25, 25)
-        f.stand(seat, x + dx * (half + 0.34), y + dy * (half + 0.34), turned, 0.0)
+        f.stand(seat, x + dx * (half + 0.22), y + dy * (half + 0.22), turned, 0.0, desk)
         f.on_top(desk, f.pick("TableLamp", "Desk") or f.pick("TableLamp"), rng.choice((-0.48, 0.48)))
         top = desk.tops[0]
         spot = (top.x, top.y)
@@ -574,7 +579,7 @@ def shot(room: Room, camera: Camera, rng: random.Random, samples: int) -> Shot:
     """The room as a shot; its objects are the products in the order they were placed."""
     evening = room.space.evening
     return Shot([p.parts for p in room.placed], camera, lights(room, rng), room.shell + room.clutter, "1a2233" if evening else "cfdcea", 0.15 if evening else 0.6,
-                samples, 0.55 if evening else 0.35, outside=room.outlook)  # fmt: skip
+                samples, 0.5 if evening else 0.22, outside=room.outlook)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -588,12 +593,11 @@ class Scene:
     products: tuple[Product, ...]  # one for each object of the shot
 
 
-def scene(name: str, seed: str, split: str, pool: Sequence[Product], size: tuple[int, int], samples: int) -> Scene:
-    """The first attempt at this room that shows 5 to 10 different products."""
+def scene(name: str, kind: str, seed: str, split: str, pool: Sequence[Product], size: tuple[int, int], samples: int) -> Scene:
+    """The first attempt at this room that shows 6 to 10 different products."""
     best: tuple[int, Scene] | None = None
     for attempt in range(ATTEMPTS):
         rng = random.Random(f"{seed}/{name}/{attempt}")
-        kind = rng.choice(("living", "living", "bedroom", "dining", "study", "hall"))
         room = furnish(kind, pool, rng)
         camera = view(room, rng, size)
         made = shot(room, camera, rng, samples)
@@ -603,7 +607,8 @@ def scene(name: str, seed: str, split: str, pool: Sequence[Product], size: tuple
         every = {room.placed[s.number - 1].product.product for s in seen}
         found = Scene(name, kind, split, made, tuple(p.product for p in room.placed))
         crowd = max((s.area for s in seen), default=1.0)
-        if SHOWN[0] <= len(shown) and len(every) <= SHOWN[1] + 2 and crowd < 0.45:
+        filled = sum(s.area for s in seen)
+        if SHOWN[0] <= len(shown) and len(every) <= SHOWN[1] and crowd < 0.4 and filled > FILLED:
             return found
         if best is None or len(shown) > best[0]:
             best = (len(shown), found)

@@ -74,15 +74,8 @@ class _Nodes:
 
 
 def _wood(n: _Nodes, f: Finish) -> Any:
-    grain = n.noise(n.coord(1.1, 16, 16), 3.2, 5, 1.2)
-    pores = n.noise(n.coord(8, 260, 260), 2.0, 1)
-    mixed = n.add("Math", operation="MULTIPLY_ADD", Value=grain).outputs[0]
-    node = mixed.node
-    node.inputs[1].default_value = 0.8
-    n.tree.links.new(n.add("Math", operation="MULTIPLY", Value=pores).outputs[0], node.inputs[2])
-    node.inputs[2].links[0].from_node.inputs[1].default_value = 0.2
-    colour = n.shades(mixed, f.colour, 0.55, 1.18)
-    return n.principled(Base_Color=colour, Roughness=0.42, Normal=n.bump(mixed, 0.15, 0.001))
+    grain = n.noise(n.coord(1.1, 16, 5), 3.2, 4, 1.2)
+    return n.principled(Base_Color=n.shades(grain, f.colour, 0.55, 1.18), Roughness=0.42)
 
 
 def _lacquer(n: _Nodes, f: Finish) -> Any:
@@ -183,6 +176,11 @@ def _plaster(n: _Nodes, f: Finish) -> Any:
     return n.principled(Base_Color=colour, Roughness=0.85, Normal=n.bump(n.noise(n.coord(), 120, 2), 0.08))
 
 
+def _wall(n: _Nodes, f: Finish) -> Any:
+    """Wall paint. Most light paths in a room end on it, so it must be cheap."""
+    return n.add("BsdfDiffuse", Color=_image(n, f) if f.picture is not None else linear(f.colour))
+
+
 def _wax(n: _Nodes, f: Finish) -> Any:
     return n.principled(Base_Color=linear(f.colour), Roughness=0.5, Subsurface_Weight=0.2, Subsurface_Scale=0.02)
 
@@ -226,7 +224,7 @@ def _planks(n: _Nodes, f: Finish) -> Any:
     bend = n.add("MixRGB", blend_type="ADD", Fac=1.0)
     n.tree.links.new(n.coord(1.0, 15, 1), bend.inputs[1])
     n.tree.links.new(bricks.outputs[0], bend.inputs[2])
-    grain = n.noise(bend.outputs[0], 3.0, 5, 1.0)
+    grain = n.noise(bend.outputs[0], 3.0, 3, 1.0)
     mix = n.add("MixRGB", blend_type="MIX", Fac=0.45)
     n.tree.links.new(grain, mix.inputs[1])
     n.tree.links.new(bricks.outputs[0], mix.inputs[2])
@@ -269,7 +267,7 @@ def _image(n: _Nodes, f: Finish) -> Any:
 _KINDS = {
     "wood": _wood, "lacquer": _lacquer, "plastic": _lacquer, "metal": _metal, "leather": _leather,
     "ceramic": _glazed, "stoneware": _glazed, "glass": _glass, "mirror": _mirror, "marble": _marble,
-    "rattan": _woven, "seagrass": _woven, "plaster": _plaster, "wax": _wax, "leaf": _leaf, "light": _light,
+    "rattan": _woven, "seagrass": _woven, "plaster": _plaster, "wall": _wall, "wax": _wax, "leaf": _leaf, "light": _light,
     "paper": _paper, "screen": _screen, "backdrop": _backdrop, "planks": _planks, "tiles": _tiles,
     "brickwork": _brickwork, "carpet": _carpet,
     **dict.fromkeys(("linen", "cotton", "wool", "boucle", "velvet"), _cloth),

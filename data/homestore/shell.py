@@ -80,16 +80,16 @@ def draw_space(rng: random.Random, size: tuple[float, float]) -> Space:
     tall = rng.random() < 0.3
     window = Window(side, along, wide, 0.05 if tall else 0.85, 2.15)
     kind, colour = rng.choice(FLOORS)
-    wall = Finish("plaster", rng.choice(WALLS))
+    wall = Finish("wall", rng.choice(WALLS))
     accent = wall
     roll = rng.random()
     if roll < 0.14:
         accent = Finish("brickwork", rng.choice(("8d5140", "b9ada0", "7a5a4c")))
     elif roll < 0.30:
         paper = (rng.choice(WALLS), rng.choice(WALLS), rng.choice(WALLS))
-        accent = painted("plaster", Picture(rng.choice(WALLPAPERS), paper, rng.randrange(100)))
+        accent = painted("wall", Picture(rng.choice(WALLPAPERS), paper, rng.randrange(100)))
     elif roll < 0.52:
-        accent = Finish("plaster", rng.choice(WALLS))
+        accent = Finish("wall", rng.choice(WALLS))
     return Space(width, depth, height, window, rng.random() < 0.34, Finish(kind, colour), wall, accent)
 
 
@@ -107,7 +107,7 @@ def shell(space: Space, rng: random.Random) -> Parts:
     w, d, h = space.width, space.depth, space.height
     grain = rng.random() < 0.5
     floor = _plane((0, 0, 0), (w, 0, 0), (0, d, 0), space.floor) if grain else _plane((w, 0, 0), (0, d, 0), (-w, 0, 0), space.floor)
-    parts = [floor, _plane((0, 0, h), (0, d, 0), (w, 0, 0), Finish("plaster", "f0eee9"))]
+    parts = [floor, _plane((0, 0, h), (0, d, 0), (w, 0, 0), Finish("wall", "f0eee9"))]
     skirting = finish("lacquer white")
     for side in ("back", "left", "right", "front"):
         x, y, dx, dy = space.frame(side)

@@ -32,7 +32,7 @@ def shot(design: Design, second: bool, size: int, samples: int) -> Shot:
     def place(x: float, y: float, z: float) -> tuple[float, float, float]:
         return centre[0] + x * reach, centre[1] + y * reach, centre[2] + z * reach
 
-    watts = 36 * reach**2
+    watts = 42 * reach**2
     lamps = [
         Lamp("area", place(-1.1, -1.3, 1.5), watts, "fff6ea", centre, 1.2 * reach, 1.2 * reach),
         Lamp("area", place(1.6, -0.9, 0.7), 0.4 * watts, "f2f6ff", centre, 1.4 * reach, 1.4 * reach),

@@ -255,10 +255,10 @@ class Artwork(Design):
         rim, deep = (0.06, 0.045) if self.shape == "Gilded" else (0.022, 0.028)
         stuff = finish(self.main)
         parts: Parts = [box((w, deep, rim), stuff, (0, -deep / 2, z), 0.008) for z in (0, h - rim)]
-        parts += [box((rim, deep, h), stuff, (s * (w - rim) / 2, -deep / 2, 0), 0.008) for s in (-1, 1)]
+        parts += [box((rim, deep, h - 2 * rim), stuff, (s * (w - rim) / 2, -deep / 2, rim), 0.008) for s in (-1, 1)]
         if self.shape == "Gilded":
-            parts += [box((w - 0.07, deep + 0.012, 0.02), stuff, (0, -deep / 2, z), 0.008) for z in (0.04, h - 0.06)]
-            parts += [box((0.02, deep + 0.012, h - 0.08), stuff, (s * (w / 2 - 0.05), -deep / 2, 0.04), 0.008) for s in (-1, 1)]
+            parts += [box((w - 0.08, deep + 0.012, 0.02), stuff, (0, -deep / 2, z), 0.008) for z in (0.04, h - 0.06)]
+            parts += [box((0.02, deep + 0.012, h - 0.12), stuff, (s * (w / 2 - 0.05), -deep / 2, 0.06), 0.008) for s in (-1, 1)]
         parts.append(face(w - rim, h - rim, -0.008, Finish("plaster", "f2efe8", "white")))
         margin = 0.22 * min(w, h) if self.shape in ("Matted", "Diptych") else rim
         parts.append(face(w - rim - margin, h - rim - margin, -0.011, image))
@@ -281,6 +281,8 @@ class Mirror(Design):
 
     shape: str = choice("Round", "Arched", "Rectangular", "Sunburst", "Oval", "Gilded")
     size: float = span(0.55, 0.85, near=False)
+    tall: float = span(1.2, 1.7)
+    rim: float = span(0.010, 0.04)
     frame: str = choice("wood oak", "wood walnut", "wood black", "metal black", "metal brass", "metal gold", "lacquer white",
                         "rattan natural", "metal copper", "wood ash")
 
@@ -298,22 +300,22 @@ class Mirror(Design):
 
     def model(self) -> Model:
         stuff, s = finish(self.main), self.size
-        thick = 0.016 if stuff.kind == "metal" and self.shape != "Gilded" else 0.03
+        thick = self.rim
         h = s
         if self.shape in ("Round", "Sunburst"):
             r = s / 2 if self.shape == "Round" else s * 0.3
             outline = circle(r, 48)
         elif self.shape == "Oval":
-            h = s * 1.35
-            outline = circle(s / 2, 48, 1.35)
+            h = s * self.tall * 0.95
+            outline = circle(s / 2, 48, h / s)
         elif self.shape == "Arched":
-            h = s * 1.5
+            h = s * self.tall
             r = s / 2
             arch = [(r * math.cos(a), h / 2 - r + r * math.sin(a)) for a in [math.pi * k / 24 for k in range(25)]]
             outline = [*arch, *[(-r, h / 2 - r - (h - r) * k / 8) for k in range(1, 9)], *[(-r + 2 * r * k / 8, -h / 2) for k in range(1, 9)],
                        *[(r, -h / 2 + (h - r) * k / 8) for k in range(1, 8)]]
         else:
-            h = s * 1.4
+            h = s * self.tall
             outline = rounded(s, h, 0.02)
         flat: Parts = [slab(outline, 0.008, MIRROR, (0, 0, 0.004))]
         flat.append(slab([(x * 0.99, y * 0.99) for x, y in outline], 0.004, finish("wood black")))

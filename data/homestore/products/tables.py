@@ -125,6 +125,9 @@ class Fireplace(Design):
 
     shape: str = choice("Mantel", "Stove", "Brick", "Panel", "Corner-Column")
     size: float = span(0.85, 1.1, near=False)
+    mouth: float = span(0.42, 0.60)
+    height: float = span(0.96, 1.16)
+    hearth: str = choice("marble black", "marble white", "marble grey", "marble beige")
     surround: str = choice("lacquer white", "lacquer cream", "lacquer grey", "lacquer anthracite", "wood oak", "wood walnut",
                            "marble white", "marble black", "marble green", "lacquer sage", "lacquer navy", "wood grey")
 
@@ -141,10 +144,10 @@ class Fireplace(Design):
         stuff, w, dark = finish(self.surround), 1.2 * self.size, DARK
         if self.shape == "Stove":
             return self._stove()
-        d, h = 0.34, 1.08
+        d, h = 0.34, self.height
         if self.shape == "Panel":
             h, w = 0.9, 1.5 * self.size
-        mouth_w, mouth_h, sill = (w * 0.52, 0.56, 0.1) if self.shape != "Panel" else (w * 0.84, 0.34, 0.32)
+        mouth_w, mouth_h, sill = (w * self.mouth, 0.56, 0.1) if self.shape != "Panel" else (w * 0.84, 0.34, 0.32)
         wall = Finish("brickwork", "8d4a37") if self.shape == "Brick" else stuff
         side = (w - mouth_w) / 2
         parts: Parts = [box((side, d, h - 0.06), wall, (s * (w - side) / 2, 0, 0), 0.006) for s in (-1, 1)]
@@ -156,7 +159,7 @@ class Fireplace(Design):
         parts.append(box((mouth_w, d, 0.01), dark, (0, 0, sill)))
         if self.shape in ("Mantel", "Corner-Column"):
             parts.append(box((w + 0.10, d + 0.05, 0.05), stuff, (0, -0.02, h - 0.11), 0.012))
-            parts.append(box((w + 0.3, d + 0.3, 0.04), finish("marble black"), (0, -0.12, 0), 0.004))
+            parts.append(box((w + 0.3, d + 0.3, 0.04), finish(self.hearth), (0, -0.12, 0), 0.004))
             for s in (-1, 1):
                 x = s * (w - side) / 2
                 if self.shape == "Corner-Column":
