@@ -19,7 +19,7 @@ from data.homestore.finishes import Finish
 from data.homestore.mesh import Parts
 from data.homestore.shading import linear, material
 
-GROUND_LIFT = 0.74  # how much brighter than lit paper the white ground looks
+GROUND_LIFT = 0.82  # how much brighter than lit paper the white ground looks
 GPU_KINDS = ("OPTIX", "CUDA", "HIP", "METAL", "ONEAPI")
 
 

@@ -72,8 +72,9 @@ class Furnisher:
     # choosing
 
     def pick(self, kind: str, *shapes: str) -> Product | None:
-        """A product of this kind (class name) and one of these silhouettes, None where the store has none."""
-        found = [p for p in self.pool.get(kind, []) if not shapes or p.design.shape in shapes]
+        """A product of this kind (class name) and one of these silhouettes that is not in the room yet, or None."""
+        here = {p.product.product for p in self.placed}
+        found = [p for p in self.pool.get(kind, []) if p.product not in here and (not shapes or p.design.shape in shapes)]
         return self.rng.choice(found) if found else None
 
     # the floor
@@ -353,10 +354,11 @@ def _bedroom(f: Furnisher) -> None:
         half = (float(high[1] - low[1]) if turned else float(high[0] - low[0])) / 2
         wall = side if turned else "back"
         at = cx if wall == "back" else cy if wall == "left" else d - cy
+        night = f.pick("Cabinet", "Nightstand") or f.pick("Table", "Side", "Drum Side")
+        lamp = f.pick("TableLamp")
         for s in (-1, 1):
-            night = f.pick("Cabinet", "Nightstand") or f.pick("Table", "Side", "Drum Side")
             stand = f.against(night, wall, at + s * (half + 0.34))
-            f.on_top(stand, f.pick(rng.choice(("TableLamp", "TableLamp", "Plant")), *(("Cactus", "Pothos") if rng.random() < 0 else ())) if s < 0 else f.pick("TableLamp"), 0.0)
+            f.on_top(stand, lamp, 0.0)
             if s > 0:
                 f.litter(stand, built.mug(rng), 0.4, 0.05)
         f.hang(f.pick("Artwork") or f.pick("Mirror"), wall, at, 1.75)
@@ -374,11 +376,13 @@ def _bedroom(f: Furnisher) -> None:
     if chest and chest.tops:
         facing = _facing(chest, f.space)
         f.on_top(chest, f.pick("Vase") or f.pick("Plant", "Cactus", "Pothos"), 0.35)
-        f.on_top(chest, f.pick(rng.choice(("Candle", "TableLamp", "Clock")), *(() if rng.random() < 2 else ())), -0.35, facing) if rng.random() < 0.6 else None
+        if rng.random() < 0.6:
+            f.on_top(chest, f.pick("Clock", "Mantel") if rng.random() < 0.4 else f.pick("Candle"), -0.35, facing)
         f.litter(chest, built.books(rng, 2), 0.0)
         wall, t = _nearest_wall(chest, f.space)
         f.hang(f.pick("Mirror"), wall, t, 1.5)
-    f.against(f.pick("Cabinet", "Wardrobe"), rng.choice(("left", "right"))) if rng.random() < 0.4 else None
+    if rng.random() < 0.4:
+        f.against(f.pick("Cabinet", "Wardrobe"), rng.choice(("left", "right")))
     f.stand(f.pick("Chair", "Wing", "Barrel", "Shell"), rng.choice((0.7, w - 0.7)), rng.uniform(d * 0.45, d * 0.6), rng.choice((-40, 40)))
     f.drop(built.slippers(rng), w / 2 + rng.uniform(-1.2, 1.2), d - 2.5, 0.2)
 
@@ -448,7 +452,8 @@ def _study(f: Furnisher) -> None:
     f.rug(f.pick("Rug"), w / 2, d * 0.5, rng.choice((0, 90)))
     chair = f.stand(f.pick("Chair", "Wing", "Barrel"), rng.choice((0.75, w - 0.75)), d * 0.55, rng.choice((-50, 50)))
     f.pillows(chair, 1)
-    f.stand(f.pick("Ottoman"), w / 2 + rng.uniform(-0.8, 0.8), d * 0.45, rng.uniform(-20, 20)) if rng.random() < 0.5 else None
+    if rng.random() < 0.5:
+        f.stand(f.pick("Ottoman"), w / 2 + rng.uniform(-0.8, 0.8), d * 0.45, rng.uniform(-20, 20))
     f.stand(f.pick("FloorLamp"), rng.choice((0.35, w - 0.35)), d - 0.4, 0)
     f.against(f.pick("Cabinet", "Hall", "Sideboard", "Nightstand") if rng.random() < 0.6 else f.pick("BarStool"), rng.choice(("left", "right", "back")))
     f.hang(f.pick("Clock", "Minimal", "Station", "Sunray", "Pendulum"), rng.choice(("back", "left", "right")), None, 1.85)
