@@ -35,7 +35,11 @@ def main() -> None:
     for folder in ("products", "rooms", "photos"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     if not arguments.truth_only:
-        missing = [job for job in todo if not all((out / p).exists() for p in job.pictures) or job.key not in rows[job.file]]
+        missing = [
+            job
+            for job in todo
+            if not all((out / p).exists() for p in job.pictures) or job.key not in rows[job.file]
+        ]
     else:
         missing = [job for job in todo if job.key not in rows[job.file]]
     for job, row in _made(profile, missing, out, arguments):
@@ -53,24 +57,38 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--profile", choices=PROFILES, default="demo")
     parser.add_argument("--out", type=Path, required=True, help="folder for pictures and truth")
     parser.add_argument("--limit", type=int, help="only the first so many products, rooms and photos each")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)"
+    )
     parser.add_argument("--truth-only", action="store_true", help="no pictures; needs no Blender")
     arguments = parser.parse_args()
     # Looked for, not imported: importing it changes sys.path, which the workers inherit and then fail to import it.
     if not arguments.truth_only and importlib.util.find_spec("bpy") is None:
-        sys.exit("Blender's Python module is missing: pip install -r constraints-render.txt (Python 3.11), or use --truth-only")
+        sys.exit(
+            "Blender's Python module is missing: pip install -r constraints-render.txt (Python 3.11), or use --truth-only"
+        )
     return arguments
 
 
-def _made(profile: Profile, todo: list[Job], out: Path, arguments: argparse.Namespace) -> Iterator[tuple[Job, dict[str, Any]]]:
+def _made(
+    profile: Profile, todo: list[Job], out: Path, arguments: argparse.Namespace
+) -> Iterator[tuple[Job, dict[str, Any]]]:
     """Do the jobs in several processes, with a progress bar."""
     if not todo:
         return
     workers = max(1, min(arguments.workers, len(todo)))
     context = multiprocessing.get_context("spawn")
-    settings = (profile.name, profile.catalogue, max(1, (os.cpu_count() or 1) // workers), not arguments.truth_only)
+    settings = (
+        profile.name,
+        profile.catalogue,
+        max(1, (os.cpu_count() or 1) // workers),
+        not arguments.truth_only,
+    )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress, context.Pool(workers, start_worker, settings, TASKS_PER_PROCESS) as pool:
+    with (
+        Progress(*columns) as progress,
+        context.Pool(workers, start_worker, settings, TASKS_PER_PROCESS) as pool,
+    ):
         bar = progress.add_task(profile.name, total=len(todo))
         for job, row in pool.imap_unordered(run, [(job, out) for job in todo]):
             progress.advance(bar)

@@ -20,16 +20,20 @@ SHARES = {  # products of each kind in a catalogue of 271; larger ones are in pr
     "Pillow": 15, "Rug": 14, "Shelving": 10, "Sofa": 16, "BarStool": 8, "Table": 18, "Vase": 12, "Plant": 12,
     "Clock": 8, "Television": 6,
 }  # fmt: skip
-NAMES = (
-    "Alder Brisa Calla Dover Elm Fjord Garda Haven Isla Juno Kestrel Lumi Marlow Nord Orla Pella Quill Rosa Sorrel Tarn "
-    "Umbra Vale Wren Yarrow Zola Arden Birk Cove Dune Ember Fern Grove Hollis Indra Jasper Koto Linden Mira Nuo Ostra "
-    "Piper Rhea Sable Tilda Ursa Vera Wilde Xanthe Ymir Zephyr Aster Bram Cedar Dahlia Esker Flint Gale Hazel Ivo Jorn"
-).split()
+NAMES = ["Alder", "Brisa", "Calla", "Dover", "Elm", "Fjord", "Garda", "Haven", "Isla", "Juno", "Kestrel", "Lumi", "Marlow", "Nord", "Orla", "Pella", "Quill", "Rosa", "Sorrel", "Tarn", "Umbra", "Vale", "Wren", "Yarrow", "Zola", "Arden", "Birk", "Cove", "Dune", "Ember", "Fern", "Grove", "Hollis", "Indra", "Jasper", "Koto", "Linden", "Mira", "Nuo", "Ostra", "Piper", "Rhea", "Sable", "Tilda", "Ursa", "Vera", "Wilde", "Xanthe", "Ymir", "Zephyr", "Aster", "Bram", "Cedar", "Dahlia", "Esker", "Flint", "Gale", "Hazel", "Ivo", "Jorn"]
 SELLERS = (  # seller, currency
     ("Nook & Timber", "USD"), ("Lantern Lane", "USD"), ("Hearthside", "GBP"), ("Maison Verte", "EUR"),
     ("Fernhill Home", "USD"), ("Studio Holm", "EUR"), ("Brick Row", "GBP"), ("The Linen Yard", "USD"),
 )  # fmt: skip
-DEARER = {"leather": 1.3, "velvet": 1.1, "marble": 1.35, "boucle": 1.12, "rattan": 0.9, "plastic": 0.7, "cotton": 0.9}
+DEARER = {
+    "leather": 1.3,
+    "velvet": 1.1,
+    "marble": 1.35,
+    "boucle": 1.12,
+    "rattan": 0.9,
+    "plastic": 0.7,
+    "cotton": 0.9,
+}
 STUFF = {"lacquer": "painted wood", "boucle": "bouclé", "paper": "paper", "stoneware": "stoneware"}
 
 
@@ -87,11 +91,15 @@ def catalogue(
                 shown = f"{prefix}-{len(made) + 1:05d}"
                 in_stock = rng.choices(("in stock", "out of stock", "preorder"), (88, 8, 4))[0]
                 price = _price(design, price_at, rng)
-                made.append(Product(shown, design, name, group, differs, split, seller, currency, price, in_stock))
+                made.append(
+                    Product(shown, design, name, group, differs, split, seller, currency, price, in_stock)
+                )
     return made
 
 
-def _groups(kind: type[Design], wanted: int, rng: random.Random, avoid: list[Design]) -> list[tuple[str, list[Design]]]:
+def _groups(
+    kind: type[Design], wanted: int, rng: random.Random, avoid: list[Design]
+) -> list[tuple[str, list[Design]]]:
     """Groups of 3 to 5 near-alikes and single products, about half of the products each; silhouettes take turns."""
     shapes = list(next(f for f in dataclasses.fields(kind) if f.name == "shape").metadata["choice"])
     rng.shuffle(shapes)
@@ -100,7 +108,9 @@ def _groups(kind: type[Design], wanted: int, rng: random.Random, avoid: list[Des
     while count < wanted and tries < 40 * wanted:  # a kind with few looks may run out of them
         tries += 1
         base = dataclasses.replace(draw(kind, rng), shape=shapes[len(groups) % len(shapes)])
-        size = min(rng.choice((3, 3, 4, 5)), wanted - count, max(3, wanted // 3)) if len(groups) % 3 == 0 else 1
+        size = (
+            min(rng.choice((3, 3, 4, 5)), wanted - count, max(3, wanted // 3)) if len(groups) % 3 == 0 else 1
+        )
         differs, designs = vary(base, size, rng) if size > 1 else ("", [base])
         taken = avoid + [d for _, others in groups for d in others]
         if any(near_alike(d, other) for d in designs for other in taken):
@@ -124,7 +134,11 @@ def _splits(groups: list[tuple[str, list[Design]]]) -> list[str]:
 
 def _price(design: Design, at: float, rng: random.Random) -> float:
     low, high = design.price
-    price = (low + (high - low) * at) * DEARER.get(design.main.split()[0], 1.0) * rng.choice((0.95, 1.0, 1.0, 1.05))
+    price = (
+        (low + (high - low) * at)
+        * DEARER.get(design.main.split()[0], 1.0)
+        * rng.choice((0.95, 1.0, 1.0, 1.05))
+    )
     return round(price) - 0.01 if price < 60 else float(round(price / 10) * 10 - 1)
 
 
@@ -146,7 +160,11 @@ def title(product: Product) -> str:
     design = product.design
     pattern = design.pattern_words
     colour = getattr(design, "colour_word", "")
-    first = f"{colour} tones, {_words(design.main)} frame" if colour else " ".join(w for w in (pattern, _words(design.main)) if w)
+    first = (
+        f"{colour} tones, {_words(design.main)} frame"
+        if colour
+        else " ".join(w for w in (pattern, _words(design.main)) if w)
+    )
     second = f" with {_words(design.second)}" if design.second and design.second != design.main else ""
     return f"{product.name} {design.name}, {_title_case(first + second)}"
 
@@ -163,7 +181,9 @@ def row(product: Product) -> dict[str, Any]:
     low, high = bounds(design.model().parts)
     width, depth, height = (round(float(v) * 100) for v in high - low)
     colour = getattr(design, "colour_word", "") or main.name
-    text = f"{_article(design.style).capitalize()} {design.style} {design.name.lower()} in {_words(design.main)}"
+    text = (
+        f"{_article(design.style).capitalize()} {design.style} {design.name.lower()} in {_words(design.main)}"
+    )
     if design.second and design.second != design.main:
         text += f" and {_words(design.second)}"
     return {

@@ -143,7 +143,9 @@ def vary(design: D, number: int, rng: random.Random) -> tuple[str, list[D]]:
 def looks(design: Design) -> tuple[object, ...]:
     """What of a design can be seen: finishes and, to half a centimetre, sizes. A leg's style may not show on a drum."""
     parts = design.model().parts
-    return tuple((p.finish, *np.round(np.ptp(p.vertices, axis=0) * 200).tolist(), len(p.faces)) for p in parts)
+    return tuple(
+        (p.finish, *np.round(np.ptp(p.vertices, axis=0) * 200).tolist(), len(p.faces)) for p in parts
+    )
 
 
 def _differ(a: Any, b: Any, field: dataclasses.Field[Any]) -> bool:

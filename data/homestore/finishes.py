@@ -85,7 +85,14 @@ GLAZES = {
     "sand": "cbb893",
     "speckled": "d8d0c0",
 }
-GLASS = {"clear": "f4f8f6", "smoke": "8a8681", "amber": "d39a4a", "green": "7fb08c", "blue": "86aecb", "pink": "dfa9a6"}
+GLASS = {
+    "clear": "f4f8f6",
+    "smoke": "8a8681",
+    "amber": "d39a4a",
+    "green": "7fb08c",
+    "blue": "86aecb",
+    "pink": "dfa9a6",
+}
 STONES = {"white": "e6e3de", "black": "2b2b2d", "green": "47604f", "beige": "d1c2a8", "grey": "a4a3a0"}
 NATURAL = {"natural": "c39b63", "dark": "7d5632", "black": "33302c", "white": "dad2c2"}
 
@@ -205,9 +212,9 @@ def colours_of(kind: str) -> tuple[str, ...]:
 
 WOOD = colours_of("wood")
 METAL = colours_of("metal")
-UPHOLSTERY = tuple(f"{kind} {name}" for kind in ("linen", "velvet", "boucle", "wool") for name in TEXTILES) + tuple(
-    2 * list(colours_of("leather"))
-)
+UPHOLSTERY = tuple(
+    f"{kind} {name}" for kind in ("linen", "velvet", "boucle", "wool") for name in TEXTILES
+) + tuple(2 * list(colours_of("leather")))
 BODY = WOOD + tuple(f"lacquer {name}" for name in PAINTS)
 
 LEAF = Finish("leaf", "3f6b35", "green")

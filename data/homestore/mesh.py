@@ -134,7 +134,9 @@ def pillow(size: Point, finish: Finish, at: Point = (0, 0, 0), fullness: float =
     return move([part(*welded, finish)], (at[0], at[1], at[2] + size[2] / 2))[0]
 
 
-def lathe(profile: Sequence[tuple[float, float]], finish: Finish, at: Point = (0, 0, 0), segments: int = 36) -> Part:
+def lathe(
+    profile: Sequence[tuple[float, float]], finish: Finish, at: Point = (0, 0, 0), segments: int = 36
+) -> Part:
     """A body of revolution around z from (radius, height) points, bottom up; corners over 35 degrees stay sharp."""
     points = np.array(profile, dtype=np.float64)
     angles = np.linspace(0, 2 * math.pi, segments + 1)
@@ -146,7 +148,11 @@ def lathe(profile: Sequence[tuple[float, float]], finish: Finish, at: Point = (0
     steps = np.diff(points, axis=0)
     heading = np.arctan2(steps[:, 1], steps[:, 0])
     for i in range(1, len(points)):
-        turn = abs((heading[i] - heading[i - 1] + math.pi) % (2 * math.pi) - math.pi) if i < len(points) - 1 else 9
+        turn = (
+            abs((heading[i] - heading[i - 1] + math.pi) % (2 * math.pi) - math.pi)
+            if i < len(points) - 1
+            else 9
+        )
         if turn < math.radians(35):
             continue
         band = points[start : i + 1]
@@ -191,7 +197,9 @@ def tube(
     line = np.array(path, dtype=np.float64)
     radii = np.broadcast_to(np.asarray(radius, dtype=np.float64), (len(line),))
     if square:
-        corner = np.array([[-0.9, -1], [0.9, -1], [1, -0.9], [1, 0.9], [0.9, 1], [-0.9, 1], [-1, 0.9], [-1, -0.9]])
+        corner = np.array(
+            [[-0.9, -1], [0.9, -1], [1, -0.9], [1, 0.9], [0.9, 1], [-0.9, 1], [-1, 0.9], [-1, -0.9]]
+        )
         section = corner
     else:
         angles = np.linspace(0, 2 * math.pi, segments, endpoint=False)
@@ -234,7 +242,10 @@ def tube(
 
 
 def sheet(
-    surface: Callable[[Floats, Floats], tuple[Floats, Floats, Floats]], finish: Finish, rows: int = 16, columns: int = 16
+    surface: Callable[[Floats, Floats], tuple[Floats, Floats, Floats]],
+    finish: Finish,
+    rows: int = 16,
+    columns: int = 16,
 ) -> Part:
     """A cloth or panel: `surface` maps fractions u, v [rows, columns] to x, y, z. A picture lies with its x along v and its y along u."""
     u, v = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
@@ -246,14 +257,23 @@ def sheet(
     return made
 
 
-def slab(outline: Sequence[tuple[float, float]], thickness: float, finish: Finish, at: Point = (0, 0, 0)) -> Part:
+def slab(
+    outline: Sequence[tuple[float, float]], thickness: float, finish: Finish, at: Point = (0, 0, 0)
+) -> Part:
     """A flat plate of a star-shaped outline (seen from above, counter-clockwise) with a softened rim."""
     shape = np.array(outline, dtype=np.float64)
     centre = shape.mean(axis=0)
     ease = min(0.25 * thickness, 0.004)
     inner = centre + (shape - centre) * (1 - ease / np.linalg.norm(shape - centre, axis=1).max())
     n = len(shape)
-    layers = [(inner, 0.0), (inner, 0.0), (shape, ease), (shape, thickness - ease), (inner, thickness), (inner, thickness)]
+    layers = [
+        (inner, 0.0),
+        (inner, 0.0),
+        (shape, ease),
+        (shape, thickness - ease),
+        (inner, thickness),
+        (inner, thickness),
+    ]
     rings = [np.column_stack([xy, np.full(n, z)]) for xy, z in layers]
     vertices = np.concatenate([*rings, [[*centre, 0.0]], [[*centre, thickness]]])
     i = np.arange(n)
@@ -313,7 +333,10 @@ def turn(parts: Parts, degrees: float, axis: str = "z", about: Point = (0, 0, 0)
 def mirror_x(parts: Parts) -> Parts:
     """The parts, seen in a mirror at x = 0."""
     flipped = _mapped(parts, lambda v: v * (-1, 1, 1))
-    return [replace(p, faces=np.where(p.faces[:, 3:] < 0, p.faces[:, [1, 0, 2, 3]], p.faces[:, ::-1])) for p in flipped]
+    return [
+        replace(p, faces=np.where(p.faces[:, 3:] < 0, p.faces[:, [1, 0, 2, 3]], p.faces[:, ::-1]))
+        for p in flipped
+    ]
 
 
 def bounds(parts: Parts) -> tuple[Floats, Floats]:

@@ -29,7 +29,15 @@ HOMES = {  # where a kind of product is found; anywhere where not listed
 }  # fmt: skip
 
 
-def photo(name: str, seed: str, split: str, category: str, pool: Sequence[Product], size: tuple[int, int], samples: int) -> tuple[Scene, int]:
+def photo(
+    name: str,
+    seed: str,
+    split: str,
+    category: str,
+    pool: Sequence[Product],
+    size: tuple[int, int],
+    samples: int,
+) -> tuple[Scene, int]:
     """A photo of some product of this category: the scene, and the number of the object it is of.
 
     The first attempt in which the product is large enough, in view and in the frame; failing that, the best one.
@@ -47,7 +55,9 @@ def photo(name: str, seed: str, split: str, category: str, pool: Sequence[Produc
         if camera is None:
             continue
         made = dataclasses.replace(shot(room, camera, rng, samples), exposure=EXPOSURE)
-        small = dataclasses.replace(made, camera=dataclasses.replace(camera, width=size[0] // 4, height=size[1] // 4))
+        small = dataclasses.replace(
+            made, camera=dataclasses.replace(camera, width=size[0] // 4, height=size[1] // 4)
+        )
         seen = next((s for s in look(small) if s.number == target + 1), None)
         if seen is None:
             continue
@@ -69,12 +79,19 @@ def _aim(room: Room, target: int, rng: random.Random, size: tuple[int, int]) -> 
     w, d, h = room.space.width, room.space.depth, room.space.height
     view = rng.uniform(46, 56)
     upright = view * size[1] / size[0]
-    need = max(float(np.hypot(extent[0], extent[1])) / 2 / math.tan(math.radians(view) / 2), float(extent[2]) / 2 / math.tan(math.radians(upright) / 2))
+    need = max(
+        float(np.hypot(extent[0], extent[1])) / 2 / math.tan(math.radians(view) / 2),
+        float(extent[2]) / 2 / math.tan(math.radians(upright) / 2),
+    )
     distance = max(0.4, need * rng.uniform(0.85, 1.25) + 0.25 * float(min(extent[0], extent[1])))
     toward = math.atan2(0.6 - centre[1], w / 2 - centre[0]) + math.radians(rng.uniform(-38, 38))
     pitch = math.radians(rng.uniform(4, 30)) if centre[2] < 1.2 else math.radians(rng.uniform(-14, 6))
-    position = centre + distance * np.array([math.cos(toward) * math.cos(pitch), math.sin(toward) * math.cos(pitch), math.sin(pitch)])
-    if not (0.12 < position[0] < w - 0.12 and 0.12 < position[1] < d - 0.12 and 0.25 < position[2] < h - 0.15):
+    position = centre + distance * np.array(
+        [math.cos(toward) * math.cos(pitch), math.sin(toward) * math.cos(pitch), math.sin(pitch)]
+    )
+    if not (
+        0.12 < position[0] < w - 0.12 and 0.12 < position[1] < d - 0.12 and 0.25 < position[2] < h - 0.15
+    ):
         return None
     aim = centre + extent * np.array([rng.uniform(-0.15, 0.15) for _ in range(3)])
     return Camera(tuple(position.tolist()), tuple(aim.tolist()), view, *size, roll=rng.gauss(0, 4))
@@ -110,11 +127,19 @@ def develop(image: Image.Image, hand: Handling, seed: int) -> Image.Image:
     if hand.blur >= 1:
         steps = max(2, round(hand.blur))
         a = math.radians(hand.direction)
-        shifts = [(round(math.sin(a) * hand.blur * (k / (steps - 1) - 0.5)), round(math.cos(a) * hand.blur * (k / (steps - 1) - 0.5))) for k in range(steps)]
+        shifts = [
+            (
+                round(math.sin(a) * hand.blur * (k / (steps - 1) - 0.5)),
+                round(math.cos(a) * hand.blur * (k / (steps - 1) - 0.5)),
+            )
+            for k in range(steps)
+        ]
         edge = 16
         padded = np.pad(pixels, ((edge, edge), (edge, edge), (0, 0)), mode="edge")
         height, width = pixels.shape[:2]
-        pixels = np.mean([padded[edge + y : edge + y + height, edge + x : edge + x + width] for y, x in shifts], axis=0)
+        pixels = np.mean(
+            [padded[edge + y : edge + y + height, edge + x : edge + x + width] for y, x in shifts], axis=0
+        )
     balance = np.array([math.sqrt(hand.warmth), 1.0, 1 / math.sqrt(hand.warmth)], dtype=np.float32)
     metered = float(np.clip((METERED / max(float(pixels.mean()), 1.0)) ** 0.7, 0.7, 1.9))
     pixels = pixels * metered * hand.gain * balance

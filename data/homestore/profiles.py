@@ -9,7 +9,15 @@ from data.homestore.catalogue import SHARES, Product, catalogue
 from data.homestore.products import KINDS
 
 CATEGORIES = tuple(dict.fromkeys(kind.category for kind in KINDS))
-ROOMS = ("living", "bedroom", "dining", "living", "study", "hall", "living")  # in turn; coprime to the splits' turn
+ROOMS = (
+    "living",
+    "bedroom",
+    "dining",
+    "living",
+    "study",
+    "hall",
+    "living",
+)  # in turn; coprime to the splits' turn
 Size = tuple[int, int]
 
 
@@ -45,7 +53,15 @@ class Profile:
     def catalogue(self) -> tuple[Product, ...]:
         """Its products. None of `bench` is the same as, or near-alike to, one of `demo` or `train`."""
         avoid = {"demo": (), "bench": ("demo",), "train": ("bench",)}[self.name]
-        return tuple(catalogue(self.name, self.products, self.seed, self.one_split, [p for name in avoid for p in PROFILES[name].catalogue]))
+        return tuple(
+            catalogue(
+                self.name,
+                self.products,
+                self.seed,
+                self.one_split,
+                [p for name in avoid for p in PROFILES[name].catalogue],
+            )
+        )
 
     def split(self, number: int) -> str:
         """The split of scene `number`."""

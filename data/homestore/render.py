@@ -64,8 +64,8 @@ def picture(shot: Shot) -> Image.Image:
     cycles.denoising_prefilter = "FAST"
     cycles.pixel_filter_type = "BLACKMAN_HARRIS"
     cycles.filter_width = 1.5
-    cycles.max_bounces = 4
-    cycles.diffuse_bounces = 1 if shot.white else 2
+    cycles.max_bounces = 3
+    cycles.diffuse_bounces = 1
     cycles.glossy_bounces = 2
     cycles.transmission_bounces = 2
     cycles.transparent_max_bounces = 8
@@ -138,8 +138,15 @@ def _rendered() -> Image.Image:
 
 def _build(shot: Shot) -> None:
     """Replace everything in Blender's scene by this shot."""
-    for pool in (bpy.data.objects, bpy.data.meshes, bpy.data.lights, bpy.data.materials, bpy.data.images,
-                 bpy.data.cameras, bpy.data.worlds):
+    for pool in (
+        bpy.data.objects,
+        bpy.data.meshes,
+        bpy.data.lights,
+        bpy.data.materials,
+        bpy.data.images,
+        bpy.data.cameras,
+        bpy.data.worlds,
+    ):
         bpy.data.batch_remove(list(pool))
     finishes: dict[Finish, Any] = {}
     for number, parts in enumerate([shot.surroundings, *shot.objects]):
@@ -159,7 +166,9 @@ def _build(shot: Shot) -> None:
 def _add_mesh(parts: Parts, number: int, finishes: dict[Finish, Any]) -> Any:
     mesh = bpy.data.meshes.new("thing")
     offsets = np.cumsum([0, *(len(p.vertices) for p in parts)])
-    faces = np.concatenate([np.where(p.faces >= 0, p.faces + o, -1) for p, o in zip(parts, offsets, strict=False)])
+    faces = np.concatenate(
+        [np.where(p.faces >= 0, p.faces + o, -1) for p, o in zip(parts, offsets, strict=False)]
+    )
     corners = faces.ravel()
     corners = corners[corners >= 0]
     totals = (faces >= 0).sum(axis=1)
@@ -216,7 +225,12 @@ def _add_lamp(lamp: Lamp) -> None:
     light.energy = lamp.power
     light.color = linear(lamp.colour)[:3]
     if kind == "AREA":
-        light.shape, light.size, light.size_y, light.spread = "RECTANGLE", lamp.size, lamp.size_y, math.radians(lamp.spread)
+        light.shape, light.size, light.size_y, light.spread = (
+            "RECTANGLE",
+            lamp.size,
+            lamp.size_y,
+            math.radians(lamp.spread),
+        )
     elif kind == "POINT":
         light.shadow_soft_size = lamp.size
     else:
@@ -254,7 +268,10 @@ def _set_world(shot: Shot) -> None:
         split = tree.nodes.new("ShaderNodeSeparateXYZ")
         tree.links.new(coord.outputs["Generated"], split.inputs[0])
         tree.links.new(split.outputs[2], ramp.inputs[0])
-        ramp.color_ramp.elements[0].color, ramp.color_ramp.elements[1].color = (0.45, 0.46, 0.48, 1), (1, 1, 1, 1)
+        ramp.color_ramp.elements[0].color, ramp.color_ramp.elements[1].color = (
+            (0.45, 0.46, 0.48, 1),
+            (1, 1, 1, 1),
+        )
         ramp.color_ramp.elements[0].position, ramp.color_ramp.elements[1].position = 0.45, 0.75
         path, pick = tree.nodes.new("ShaderNodeLightPath"), tree.nodes.new("ShaderNodeMixRGB")
         pick.inputs[2].default_value = (4, 4, 4, 1)

@@ -53,7 +53,9 @@ class _Nodes:
 
     def noise(self, vector: Any, scale: float, detail: float = 2, distortion: float = 0) -> Any:
         """Noise in 0..1."""
-        return self.add("TexNoise", Vector=vector, Scale=scale, Detail=detail, Distortion=distortion).outputs[0]
+        return self.add("TexNoise", Vector=vector, Scale=scale, Detail=detail, Distortion=distortion).outputs[
+            0
+        ]
 
     def shades(self, value: Any, colour: str, low: float, high: float) -> Any:
         """The colour, from `low` to `high` times as bright as the value goes from 0.3 to 0.7."""
@@ -97,13 +99,21 @@ def _cloth(n: _Nodes, f: Finish) -> Any:
     if f.picture is not None:
         colour = _image(n, f)
     else:
-        low, high = {"linen": (0.78, 1.14), "boucle": (0.72, 1.1), "velvet": (0.8, 1.05)}.get(kind, (0.85, 1.08))
+        low, high = {"linen": (0.78, 1.14), "boucle": (0.72, 1.1), "velvet": (0.8, 1.05)}.get(
+            kind, (0.85, 1.08)
+        )
         colour = n.shades(fine if kind != "velvet" else n.noise(c, 5.0, 2), f.colour, low, high)
     sheen = {"velvet": 1.0, "boucle": 0.4, "wool": 0.3}.get(kind, 0.15)
     strength = {"boucle": 0.9, "wool": 0.5, "linen": 0.4}.get(kind, 0.2)
     distance = 0.008 if kind == "boucle" else 0.002
-    return n.principled(Base_Color=colour, Roughness=0.9, Sheen_Weight=sheen, Sheen_Roughness=0.35,
-                        Specular_IOR_Level=0.15, Normal=n.bump(fine, strength, distance))
+    return n.principled(
+        Base_Color=colour,
+        Roughness=0.9,
+        Sheen_Weight=sheen,
+        Sheen_Roughness=0.35,
+        Specular_IOR_Level=0.15,
+        Normal=n.bump(fine, strength, distance),
+    )
 
 
 def _leather(n: _Nodes, f: Finish) -> Any:
@@ -117,13 +127,18 @@ def _glazed(n: _Nodes, f: Finish) -> Any:
         colour = _image(n, f)
     elif f.name == "speckled":
         ramp = n.add("ValToRGB", Fac=n.noise(n.coord(), 160.0, 1))
-        ramp.color_ramp.elements[0].color, ramp.color_ramp.elements[1].color = linear("7a6a58"), linear(f.colour)
+        ramp.color_ramp.elements[0].color, ramp.color_ramp.elements[1].color = (
+            linear("7a6a58"),
+            linear(f.colour),
+        )
         ramp.color_ramp.elements[0].position, ramp.color_ramp.elements[1].position = 0.36, 0.42
         colour = ramp.outputs[0]
     else:
         colour = n.shades(n.noise(n.coord(), 6.0, 3), f.colour, 0.9, 1.06)
     matte = f.kind == "stoneware"
-    return n.principled(Base_Color=colour, Roughness=0.6 if matte else 0.18, Coat_Weight=0.0 if matte else 0.4)
+    return n.principled(
+        Base_Color=colour, Roughness=0.6 if matte else 0.18, Coat_Weight=0.0 if matte else 0.4
+    )
 
 
 def _glass(n: _Nodes, f: Finish) -> Any:
@@ -158,7 +173,9 @@ def _marble(n: _Nodes, f: Finish) -> Any:
 
 
 def _woven(n: _Nodes, f: Finish) -> Any:
-    wave = n.add("TexWave", Vector=n.coord(), Scale=42.0, Distortion=2.0, Detail=2.0, bands_direction="X").outputs[1]
+    wave = n.add(
+        "TexWave", Vector=n.coord(), Scale=42.0, Distortion=2.0, Detail=2.0, bands_direction="X"
+    ).outputs[1]
     cross = n.add("TexWave", Vector=n.coord(), Scale=30.0, Distortion=1.0, bands_direction="Z").outputs[1]
     both = n.add("Math", operation="MULTIPLY", Value=wave)
     n.tree.links.new(cross, both.inputs[1])
@@ -182,7 +199,9 @@ def _wall(n: _Nodes, f: Finish) -> Any:
 
 
 def _wax(n: _Nodes, f: Finish) -> Any:
-    return n.principled(Base_Color=linear(f.colour), Roughness=0.5, Subsurface_Weight=0.2, Subsurface_Scale=0.02)
+    return n.principled(
+        Base_Color=linear(f.colour), Roughness=0.5, Subsurface_Weight=0.2, Subsurface_Scale=0.02
+    )
 
 
 def _leaf(n: _Nodes, f: Finish) -> Any:
@@ -218,8 +237,18 @@ def _backdrop(n: _Nodes, f: Finish) -> Any:
 def _planks(n: _Nodes, f: Finish) -> Any:
     """Floor boards: bricks that differ in shade, with grain along them."""
     c = n.coord()
-    bricks = n.add("TexBrick", Vector=c, Color1=(0.35, 0.35, 0.35, 1), Color2=(0.7, 0.7, 0.7, 1), Mortar=(0, 0, 0, 1),
-                   Scale=1.0, Mortar_Size=0.0016, Brick_Width=1.4, Row_Height=0.15, Bias=0.0)
+    bricks = n.add(
+        "TexBrick",
+        Vector=c,
+        Color1=(0.35, 0.35, 0.35, 1),
+        Color2=(0.7, 0.7, 0.7, 1),
+        Mortar=(0, 0, 0, 1),
+        Scale=1.0,
+        Mortar_Size=0.0016,
+        Brick_Width=1.4,
+        Row_Height=0.15,
+        Bias=0.0,
+    )
     bricks.offset = 0.37
     bend = n.add("MixRGB", blend_type="ADD", Fac=1.0)
     n.tree.links.new(n.coord(1.0, 15, 1), bend.inputs[1])
@@ -234,24 +263,48 @@ def _planks(n: _Nodes, f: Finish) -> Any:
 
 def _tiles(n: _Nodes, f: Finish) -> Any:
     base = np.array(linear(f.colour)[:3])
-    bricks = n.add("TexBrick", Vector=n.coord(), Color1=(*base * 0.93, 1), Color2=(*base, 1), Mortar=(*base * 0.55, 1),
-                   Scale=1.0, Mortar_Size=0.004, Brick_Width=0.6, Row_Height=0.6)
+    bricks = n.add(
+        "TexBrick",
+        Vector=n.coord(),
+        Color1=(*base * 0.93, 1),
+        Color2=(*base, 1),
+        Mortar=(*base * 0.55, 1),
+        Scale=1.0,
+        Mortar_Size=0.004,
+        Brick_Width=0.6,
+        Row_Height=0.6,
+    )
     bricks.offset = 0.0
     return n.principled(Base_Color=bricks.outputs[0], Roughness=0.25)
 
 
 def _brickwork(n: _Nodes, f: Finish) -> Any:
     base = np.array(linear(f.colour)[:3])
-    bricks = n.add("TexBrick", Vector=n.coord(), Color1=(*base * 0.75, 1), Color2=(*base * 1.1, 1),
-                   Mortar=linear("b9b2a6"), Scale=1.0, Mortar_Size=0.006, Brick_Width=0.22, Row_Height=0.075)
-    return n.principled(Base_Color=bricks.outputs[0], Roughness=0.85, Normal=n.bump(bricks.outputs[1], -0.4, 0.01))
+    bricks = n.add(
+        "TexBrick",
+        Vector=n.coord(),
+        Color1=(*base * 0.75, 1),
+        Color2=(*base * 1.1, 1),
+        Mortar=linear("b9b2a6"),
+        Scale=1.0,
+        Mortar_Size=0.006,
+        Brick_Width=0.22,
+        Row_Height=0.075,
+    )
+    return n.principled(
+        Base_Color=bricks.outputs[0], Roughness=0.85, Normal=n.bump(bricks.outputs[1], -0.4, 0.01)
+    )
 
 
 def _carpet(n: _Nodes, f: Finish) -> Any:
     c = n.coord()
     fine = n.noise(c, 300.0, 2)
-    return n.principled(Base_Color=n.shades(fine, f.colour, 0.75, 1.12), Roughness=1.0, Specular_IOR_Level=0.05,
-                        Normal=n.bump(fine, 0.7, 0.01))
+    return n.principled(
+        Base_Color=n.shades(fine, f.colour, 0.75, 1.12),
+        Roughness=1.0,
+        Specular_IOR_Level=0.05,
+        Normal=n.bump(fine, 0.7, 0.01),
+    )
 
 
 def _image(n: _Nodes, f: Finish) -> Any:

@@ -106,7 +106,11 @@ def shell(space: Space, rng: random.Random) -> Parts:
     """All surfaces of the room."""
     w, d, h = space.width, space.depth, space.height
     grain = rng.random() < 0.5
-    floor = _plane((0, 0, 0), (w, 0, 0), (0, d, 0), space.floor) if grain else _plane((w, 0, 0), (0, d, 0), (-w, 0, 0), space.floor)
+    floor = (
+        _plane((0, 0, 0), (w, 0, 0), (0, d, 0), space.floor)
+        if grain
+        else _plane((w, 0, 0), (0, d, 0), (-w, 0, 0), space.floor)
+    )
     parts = [floor, _plane((0, 0, h), (0, d, 0), (w, 0, 0), Finish("wall", "f0eee9"))]
     skirting = finish("lacquer white")
     for side in ("back", "left", "right", "front"):
@@ -115,12 +119,20 @@ def shell(space: Space, rng: random.Random) -> Parts:
         length = space.length(side)
         holes = [space.window] if space.window.side == side else []
         for t0, t1, z0, z1 in _pieces(length, h, holes):
-            piece = _plane((x + dx * t0, y + dy * t0, z0), (dx * (t1 - t0), dy * (t1 - t0), 0), (0, 0, z1 - z0), stuff, 0.8 if stuff.picture else 1.0)
+            piece = _plane(
+                (x + dx * t0, y + dy * t0, z0),
+                (dx * (t1 - t0), dy * (t1 - t0), 0),
+                (0, 0, z1 - z0),
+                stuff,
+                0.8 if stuff.picture else 1.0,
+            )
             piece.coord[:, 0] += t0
             piece.coord[:, 1] += z0
             parts.append(piece)
         if not (holes and holes[0].low < 0.12):
-            parts += space.on_wall([box((length, 0.014, 0.09), skirting, (0, -0.007, 0), 0.003)], side, length / 2)
+            parts += space.on_wall(
+                [box((length, 0.014, 0.09), skirting, (0, -0.007, 0), 0.003)], side, length / 2
+            )
     return parts + _window(space)
 
 
@@ -136,12 +148,17 @@ def _window(space: Space) -> Parts:
     """Frame, bars, sill and the depth of the wall."""
     hole, white = space.window, finish("lacquer white")
     w, tall, deep = hole.width, hole.high - hole.low, 0.16
-    parts: Parts = [box((w, deep, 0.03), white, (0, deep / 2, z)) for z in (hole.low - 0.015, hole.high - 0.015)]
+    parts: Parts = [
+        box((w, deep, 0.03), white, (0, deep / 2, z)) for z in (hole.low - 0.015, hole.high - 0.015)
+    ]
     parts += [box((0.03, deep, tall), white, (s * w / 2, deep / 2, hole.low)) for s in (-1, 1)]
     parts += [box((w, 0.05, 0.05), white, (0, deep - 0.04, z)) for z in (hole.low, hole.high - 0.05)]
     parts += [box((0.05, 0.05, tall), white, (s * (w / 2 - 0.025), deep - 0.04, hole.low)) for s in (-1, 1)]
     bars = 2 if w > 1.5 else 1
-    parts += [box((0.035, 0.04, tall), white, (-w / 2 + w * (k + 1) / (bars + 1), deep - 0.04, hole.low)) for k in range(bars)]
+    parts += [
+        box((0.035, 0.04, tall), white, (-w / 2 + w * (k + 1) / (bars + 1), deep - 0.04, hole.low))
+        for k in range(bars)
+    ]
     parts.append(box((w, 0.03, 0.03), white, (0, deep - 0.04, hole.low + tall * 0.62)))
     if hole.low > 0.3:
         parts.append(box((w + 0.12, 0.20, 0.03), white, (0, 0.06, hole.low - 0.03), 0.006))
@@ -153,7 +170,16 @@ def outlook(space: Space, rng: random.Random) -> Parts:
     if space.evening:
         colours, glow = ("1b2740", "33405c", "0e1410", "10160f"), 0.5
     else:
-        colours, glow = rng.choice((("a8c8e8", "e8f0f4", "6d8560", "8ca06c"), ("c5d2dc", "eef0f0", "7c8a70", "98a284"), ("9cc0ea", "f4ead8", "587a50", "86a05c"))), 3.2
+        colours, glow = (
+            rng.choice(
+                (
+                    ("a8c8e8", "e8f0f4", "6d8560", "8ca06c"),
+                    ("c5d2dc", "eef0f0", "7c8a70", "98a284"),
+                    ("9cc0ea", "f4ead8", "587a50", "86a05c"),
+                )
+            ),
+            3.2,
+        )
     view = Finish("backdrop", colours[0], picture=Picture("sky", colours, rng.randrange(1000)), glow=glow)
     screen = sheet(lambda u, v: (9 * (v - 0.5), 0 * u + 3.0, 6.5 * u - 1.8), view, 2, 2)
     return space.on_wall([screen], space.window.side, space.window.along)
@@ -177,34 +203,66 @@ def books(rng: random.Random, number: int) -> Parts:
     for _ in range(number):
         thick = 0.018 + 0.02 * rng.random()
         cover = Finish("lacquer", rng.choice(SPINES))
-        parts += move(turn([box((0.16 + 0.05 * rng.random(), 0.22 + 0.05 * rng.random(), thick), cover, radius=0.002)], rng.uniform(-18, 18)), (0, 0, z))
+        parts += move(
+            turn(
+                [box((0.16 + 0.05 * rng.random(), 0.22 + 0.05 * rng.random(), thick), cover, radius=0.002)],
+                rng.uniform(-18, 18),
+            ),
+            (0, 0, z),
+        )
         z += thick
     return parts
 
 
 def mug(rng: random.Random) -> Parts:
     """A mug."""
-    stuff = finish(rng.choice(("ceramic white", "ceramic teal", "ceramic ochre", "ceramic navy", "stoneware sand")))
-    loop = [(0.036 + 0.022 * math.sin(a), 0, 0.045 - 0.026 * math.cos(a)) for a in [math.pi * k / 8 for k in range(9)]]
+    stuff = finish(
+        rng.choice(("ceramic white", "ceramic teal", "ceramic ochre", "ceramic navy", "stoneware sand"))
+    )
+    loop = [
+        (0.036 + 0.022 * math.sin(a), 0, 0.045 - 0.026 * math.cos(a))
+        for a in [math.pi * k / 8 for k in range(9)]
+    ]
     return [pot("cup", 0.040, 0.085, stuff), tube(loop, 0.005, stuff, segments=8)]
 
 
 def fruit_bowl(rng: random.Random) -> Parts:
     """A bowl of apples or oranges."""
-    parts: Parts = [pot("bowl", 0.13, 0.08, finish(rng.choice(("ceramic white", "ceramic celadon", "wood oak", "stoneware sand"))))]
+    parts: Parts = [
+        pot(
+            "bowl",
+            0.13,
+            0.08,
+            finish(rng.choice(("ceramic white", "ceramic celadon", "wood oak", "stoneware sand"))),
+        )
+    ]
     skin = Finish("wax", rng.choice(("b8402c", "d98a2b", "9cae45")))
     for k in range(6):
         a, r = 2.4 * k, 0.065 if k < 5 else 0.0
         ball = [(0.036 * math.sin(math.pi * j / 8), -0.034 * math.cos(math.pi * j / 8)) for j in range(9)]
-        parts.append(lathe([(max(q, 0.0), z) for q, z in ball], skin, (r * math.cos(a), r * math.sin(a), 0.072 if k < 5 else 0.118), 16))
+        parts.append(
+            lathe(
+                [(max(q, 0.0), z) for q, z in ball],
+                skin,
+                (r * math.cos(a), r * math.sin(a), 0.072 if k < 5 else 0.118),
+                16,
+            )
+        )
     return parts
 
 
 def laptop(rng: random.Random) -> Parts:
     """An open laptop."""
     grey = finish("metal steel")
-    screen = Finish("screen", "101012", picture=Picture("brush", ("3f6f9c", "c9dbe8", "e8b48c", "24435e"), rng.randrange(50)))
-    lid = [box((0.32, 0.008, 0.21), grey, (0, 0.004, 0), 0.003), sheet(lambda u, v: (0.30 * (v - 0.5), 0 * u - 0.001, 0.01 + 0.19 * u), screen, 2, 2)]
+    screen = Finish(
+        "screen",
+        "101012",
+        picture=Picture("brush", ("3f6f9c", "c9dbe8", "e8b48c", "24435e"), rng.randrange(50)),
+    )
+    lid = [
+        box((0.32, 0.008, 0.21), grey, (0, 0.004, 0), 0.003),
+        sheet(lambda u, v: (0.30 * (v - 0.5), 0 * u - 0.001, 0.01 + 0.19 * u), screen, 2, 2),
+    ]
     keys = box((0.27, 0.10, 0.002), finish("plastic black"), (0, 0.02, 0.0145), 0.001)
     return [box((0.32, 0.22, 0.015), grey, radius=0.004), keys, *move(turn(lid, -18, "x"), (0, 0.108, 0.014))]
 
@@ -212,20 +270,33 @@ def laptop(rng: random.Random) -> Parts:
 def basket(rng: random.Random) -> Parts:
     """A basket with a blanket in it."""
     weave = finish(rng.choice(("seagrass natural", "rattan natural", "seagrass dark")))
-    wool = finish(rng.choice(("wool cream", "wool mustard", "wool grey", "wool rust", "wool blue", "wool sage")))
-    return [pot("cup", 0.19, 0.30, weave), pillow((0.30, 0.30, 0.20), wool, (0, 0, 0.18)), *move(turn([pillow((0.26, 0.22, 0.14), wool)], 35, "x"), (0.02, 0.0, 0.22))]
+    wool = finish(
+        rng.choice(("wool cream", "wool mustard", "wool grey", "wool rust", "wool blue", "wool sage"))
+    )
+    return [
+        pot("cup", 0.19, 0.30, weave),
+        pillow((0.30, 0.30, 0.20), wool, (0, 0, 0.18)),
+        *move(turn([pillow((0.26, 0.22, 0.14), wool)], 35, "x"), (0.02, 0.0, 0.22)),
+    ]
 
 
 def slippers(rng: random.Random) -> Parts:
     """A pair of slippers."""
     stuff = finish(rng.choice(("wool grey", "wool navy", "wool blush", "leather tan")))
-    one: Parts = [box((0.09, 0.25, 0.018), finish("leather brown"), radius=0.008), box((0.088, 0.13, 0.06), stuff, (0, -0.055, 0.012), 0.028)]
+    one: Parts = [
+        box((0.09, 0.25, 0.018), finish("leather brown"), radius=0.008),
+        box((0.088, 0.13, 0.06), stuff, (0, -0.055, 0.012), 0.028),
+    ]
     return one + move(turn(one, 14), (0.14, 0.02, 0))
 
 
 def throw(rng: random.Random, width: float, depth: float, drop: float) -> Parts:
     """A blanket that lies over an edge: `depth` metres back from y = 0 on top, `drop` down in front."""
-    wool = finish(rng.choice(("wool cream", "wool mustard", "wool grey", "wool rust", "wool teal", "wool blush", "wool sage")))
+    wool = finish(
+        rng.choice(
+            ("wool cream", "wool mustard", "wool grey", "wool rust", "wool teal", "wool blush", "wool sage")
+        )
+    )
     skew, phase = rng.uniform(-0.08, 0.08), rng.random() * 6
 
     def surface(u, v):  # type: ignore[no-untyped-def]
@@ -233,12 +304,23 @@ def throw(rng: random.Random, width: float, depth: float, drop: float) -> Parts:
         over = np.maximum(along - depth, 0)
         y = depth - np.minimum(along, depth) - 0.035 * np.tanh(over / 0.04)
         z = 0.012 - over + 0.008 * np.sin(9 * v + phase) + 0.006 * np.sin(13 * u + 5 * v)
-        return (v - 0.5) * width + skew * u + 0.01 * np.sin(8 * u), y - 0.008 * np.sin(14 * v + phase) * (over > 0), z
+        return (
+            (v - 0.5) * width + skew * u + 0.01 * np.sin(8 * u),
+            y - 0.008 * np.sin(14 * v + phase) * (over > 0),
+            z,
+        )
 
     return [sheet(surface, wool, 22, 20)]
 
 
 def magazine(rng: random.Random) -> Parts:
     """A magazine."""
-    cover = painted("plaster", Picture(rng.choice(("abstract", "landscape", "portrait")), ("e8e0d0", "c05a3a", "2f4a5c", "d8a83c", "3a3a3a"), rng.randrange(99)))
+    cover = painted(
+        "plaster",
+        Picture(
+            rng.choice(("abstract", "landscape", "portrait")),
+            ("e8e0d0", "c05a3a", "2f4a5c", "d8a83c", "3a3a3a"),
+            rng.randrange(99),
+        ),
+    )
     return [box((0.21, 0.28, 0.006), cover, radius=0.001)]

@@ -32,7 +32,10 @@ class Seen:
 def look(shot: Shot) -> list[Seen]:
     """Every object of the shot that shows at least one pixel, by number."""
     camera = shot.camera
-    things = [_project(triangles(parts), camera) if parts else np.zeros((0, 3, 3)) for parts in [shot.surroundings, *shot.objects]]
+    things = [
+        _project(triangles(parts), camera) if parts else np.zeros((0, 3, 3))
+        for parts in [shot.surroundings, *shot.objects]
+    ]
     numbers = id_mask(things, camera)
     seen = []
     for number, thing in enumerate(things[1:], start=1):
@@ -155,7 +158,12 @@ def boxes(mask: NDArray[np.int64]) -> dict[int, tuple[float, float, float, float
     for number in np.unique(mask):
         if number:
             rows, columns = np.nonzero(mask == number)
-            found[int(number)] = (columns.min() / width, rows.min() / height, (columns.max() + 1) / width, (rows.max() + 1) / height)
+            found[int(number)] = (
+                columns.min() / width,
+                rows.min() / height,
+                (columns.max() + 1) / width,
+                (rows.max() + 1) / height,
+            )
     return found
 
 

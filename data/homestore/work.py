@@ -35,7 +35,11 @@ class Job:
 def jobs(profile: Profile, limit: int | None = None) -> list[Job]:
     """Everything a profile holds, in order."""
     made = [
-        Job(FILES[0], i, (f"products/{p.product}.jpg", *([f"products/{p.product}-2.jpg"] if profile.second_view else [])))
+        Job(
+            FILES[0],
+            i,
+            (f"products/{p.product}.jpg", *([f"products/{p.product}-2.jpg"] if profile.second_view else [])),
+        )
         for i, p in enumerate(profile.catalogue)
     ]
     made += [Job(FILES[1], i, (f"rooms/room-{i + 1:04d}.jpg",)) for i in range(profile.rooms)]
@@ -89,16 +93,29 @@ def plan(profile: Profile, products: Sequence[Product], job: Job) -> tuple[dict[
         row = {"path": job.key, **catalogue.row(product)}
         if profile.second_view:
             row["second_view"] = job.pictures[1]
-        sides = (studio.shot(product.design, n > 0, profile.product_size, profile.product_samples) for n in range(len(job.pictures)))
+        sides = (
+            studio.shot(product.design, n > 0, profile.product_size, profile.product_samples)
+            for n in range(len(job.pictures))
+        )
         return row, sides
     split = profile.split(job.number)
     pool = [p for p in products if p.split == split]
     if job.file == FILES[1]:
-        scene = rooms.scene(f"room-{job.number + 1:04d}", profile.room(job.number), profile.seed, split, pool, profile.room_size, profile.room_samples)
+        scene = rooms.scene(
+            f"room-{job.number + 1:04d}",
+            profile.room(job.number),
+            profile.seed,
+            split,
+            pool,
+            profile.room_size,
+            profile.room_samples,
+        )
         return scene_row(job, scene, look(scene.shot)), iter([scene.shot])
     name = f"photo-{job.number + 1:04d}"
     category = profile.category(job.number)
-    scene, number = photos.photo(name, profile.seed, split, category, pool, profile.photo_size, profile.photo_samples)
+    scene, number = photos.photo(
+        name, profile.seed, split, category, pool, profile.photo_size, profile.photo_samples
+    )
     hand = photos.handling(random.Random(f"{profile.seed}/{name}/hand"))
     return photo_row(job, scene, number, look(scene.shot), hand), iter([scene.shot])
 
@@ -107,10 +124,19 @@ def scene_row(job: Job, scene: rooms.Scene, seen: list[Seen]) -> dict[str, Any]:
     """A line of scenes.jsonl."""
     camera = scene.shot.camera
     objects = [truth_row(s, scene.products[s.number - 1]) for s in seen]
-    return {"path": job.key, "room": scene.kind, "split": scene.split, "width": camera.width, "height": camera.height, "objects": objects}
+    return {
+        "path": job.key,
+        "room": scene.kind,
+        "split": scene.split,
+        "width": camera.width,
+        "height": camera.height,
+        "objects": objects,
+    }
 
 
-def photo_row(job: Job, scene: rooms.Scene, number: int, seen: list[Seen], hand: photos.Handling) -> dict[str, Any]:
+def photo_row(
+    job: Job, scene: rooms.Scene, number: int, seen: list[Seen], hand: photos.Handling
+) -> dict[str, Any]:
     """A line of photos.jsonl: the product it is of first, what else shows in `objects`."""
     camera, product = scene.shot.camera, scene.products[number - 1]
     subject = next(truth_row(s, product) for s in seen if s.number == number)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from data.homestore.design import Design, Model, Mount, Top, choice, span
+from data.homestore.design import Design, Model, Top, choice, span
 from data.homestore.finishes import BODY, METAL, UPHOLSTERY, WOOD, finish
-from data.homestore.mesh import Parts, box, circle, lathe, mirror_x, move, rounded, sheet, slab, tube, turn
+from data.homestore.mesh import Parts, box, lathe, move, rounded, sheet, slab, tube, turn
 from data.homestore.products.common import arc, curve, legs
 
 
@@ -18,10 +18,18 @@ class Chair(Design):
     category = "Chairs"
     noun = "Chair"
     price = (69, 690)
-    styles = {"Windsor": "traditional", "Ladder-Back": "farmhouse", "Shell": "mid-century", "Wing": "traditional",
-              "Cross-Back": "farmhouse", "Barrel": "contemporary"}
+    styles = {
+        "Windsor": "traditional",
+        "Ladder-Back": "farmhouse",
+        "Shell": "mid-century",
+        "Wing": "traditional",
+        "Cross-Back": "farmhouse",
+        "Barrel": "contemporary",
+    }
 
-    shape: str = choice("Slat-Back", "Windsor", "Ladder-Back", "Shell", "Wing", "Cross-Back", "Barrel", "Parsons")
+    shape: str = choice(
+        "Slat-Back", "Windsor", "Ladder-Back", "Shell", "Wing", "Cross-Back", "Barrel", "Parsons"
+    )
     width: float = span(0.44, 0.54)
     back: float = span(0.36, 0.5)
     wood: str = choice(*WOOD)
@@ -72,26 +80,52 @@ class Chair(Design):
             for k in range(n):
                 fx = -x + 2 * x * (k + 1) / (n + 1)
                 thick = 0.008 if n == 7 else 0.014
-                parts.append(tube([(fx, at(0), z), (fx, at(0.5) + 0.02, z + self.back / 2), (fx, at(1) + 0.004, top)],
-                                  thick, wood, square=n == 5, segments=8))
-            parts.append(tube(curve((-x - 0.02, at(1), top), (0, at(1) + 0.07, top + 0.05), (x + 0.02, at(1), top)),
-                              0.02, wood, square=n == 5))
+                parts.append(
+                    tube(
+                        [(fx, at(0), z), (fx, at(0.5) + 0.02, z + self.back / 2), (fx, at(1) + 0.004, top)],
+                        thick,
+                        wood,
+                        square=n == 5,
+                        segments=8,
+                    )
+                )
+            parts.append(
+                tube(
+                    curve((-x - 0.02, at(1), top), (0, at(1) + 0.07, top + 0.05), (x + 0.02, at(1), top)),
+                    0.02,
+                    wood,
+                    square=n == 5,
+                )
+            )
         elif self.shape == "Ladder-Back":
             for t in (0.3, 0.62, 0.94):
                 parts += turn([box((2 * x, 0.016, 0.06), wood, (0, at(t), z + t * self.back - 0.03))], 0)
         else:
-            parts.append(tube(curve((-x, at(1), top), (0, at(1) + 0.1, top + 0.1), (x, at(1), top)), 0.018, wood))
+            parts.append(
+                tube(curve((-x, at(1), top), (0, at(1) + 0.1, top + 0.1), (x, at(1), top)), 0.018, wood)
+            )
             for s in (-1, 1):
-                parts.append(tube(curve((s * x, at(1), top), (0, at(0.6), z + 0.5 * self.back),
-                                        (-s * x * 0.7, at(0), z)), 0.011, wood))
+                parts.append(
+                    tube(
+                        curve(
+                            (s * x, at(1), top), (0, at(0.6), z + 0.5 * self.back), (-s * x * 0.7, at(0), z)
+                        ),
+                        0.011,
+                        wood,
+                    )
+                )
         return Model(parts)
 
     def _posts(self, w: float, d: float) -> Parts:
         wood = finish(self.wood)
         x, y = w / 2 - 0.035, d / 2 - 0.03
         return [
-            tube([(s * x, y + 0.05, 0), (s * x, y, 0.45), (s * x, y + 0.07, 0.45 + self.back)],
-                 [0.017, 0.021, 0.016], wood, square=self.shape != "Windsor")
+            tube(
+                [(s * x, y + 0.05, 0), (s * x, y, 0.45), (s * x, y + 0.07, 0.45 + self.back)],
+                [0.017, 0.021, 0.016],
+                wood,
+                square=self.shape != "Windsor",
+            )
             for s in (-1, 1)
         ]
 
@@ -99,8 +133,12 @@ class Chair(Design):
         seat, w, d = finish(self.seat), self.width, self.width * 1.05
         parts = legs("straight", w, d, 0.38, finish(self.wood), 0.04)
         parts.append(box((w, d, 0.12), seat, (0, 0, 0.36), 0.03, puff=0.02))
-        parts += turn([box((w, 0.08, self.back + 0.12), seat, (0, d / 2 - 0.04, 0.38), 0.03, puff=0.0)], -6, "x",
-                      (0, d / 2, 0.4))
+        parts += turn(
+            [box((w, 0.08, self.back + 0.12), seat, (0, d / 2 - 0.04, 0.38), 0.03, puff=0.0)],
+            -6,
+            "x",
+            (0, d / 2, 0.4),
+        )
         return Model(parts)
 
     def _shell(self) -> Model:
@@ -109,18 +147,30 @@ class Chair(Design):
 
         def surface(u, v):  # type: ignore[no-untyped-def]
             import numpy as np
+
             side = (v - 0.5) * 2
             t = np.clip(u * 1.9, 0, 1)
             s = np.clip((u - 0.42) / 0.58, 0, 1)
             x = side * w / 2 * (0.86 + 0.14 * np.sin(math.pi * u)) * np.sqrt(np.maximum(1 - 0.35 * s**3, 0))
             y = -0.22 + 0.40 * t + 0.10 * s - 0.11 * side**2 * s
-            z = 0.44 - 0.02 * np.sin(math.pi * t) + h * s**1.15 + 0.05 * side**2 * (1 - s) + 0.03 * (1 - t) * -1
+            z = (
+                0.44
+                - 0.02 * np.sin(math.pi * t)
+                + h * s**1.15
+                + 0.05 * side**2 * (1 - s)
+                + 0.03 * (1 - t) * -1
+            )
             return x, y, z
 
         shell = sheet(surface, seat, 26, 16)
         under = move([sheet(surface, seat, 26, 16)], (0, 0.0, -0.018))
         rim = _rim(surface, seat)
-        parts: Parts = [shell, *under, rim, *move(legs(self.legs, 0.36, 0.36, 0.42, finish(self.wood), 0.03), (0, -0.02, 0))]
+        parts: Parts = [
+            shell,
+            *under,
+            rim,
+            *move(legs(self.legs, 0.36, 0.36, 0.42, finish(self.wood), 0.03), (0, -0.02, 0)),
+        ]
         return Model(parts)
 
     def _wing(self) -> Model:
@@ -128,8 +178,12 @@ class Chair(Design):
         parts = legs(self.legs, w, d, 0.2, finish(self.wood), 0.07)
         parts.append(box((w - 0.06, d - 0.08, 0.16), seat, (0, 0, 0.18), 0.03))
         parts.append(box((w - 0.24, d - 0.2, 0.13), seat, (0, -0.06, 0.33), 0.045, puff=0.03))
-        parts += turn([box((w - 0.16, 0.13, 0.72), seat, (0, d / 2 - 0.09, 0.30), 0.05, puff=0.0)], -9, "x",
-                      (0, d / 2, 0.3))
+        parts += turn(
+            [box((w - 0.16, 0.13, 0.72), seat, (0, d / 2 - 0.09, 0.30), 0.05, puff=0.0)],
+            -9,
+            "x",
+            (0, d / 2, 0.3),
+        )
         for s in (-1, 1):
             parts.append(box((0.12, d - 0.1, 0.40), seat, (s * (w / 2 - 0.06), -0.02, 0.2), 0.05))
             wing = [box((0.09, 0.30, 0.50), seat, (s * (w / 2 - 0.075), d / 2 - 0.17, 0.52), 0.042)]
@@ -140,8 +194,21 @@ class Chair(Design):
         seat, r, h = finish(self.seat), self.width / 2 + 0.14, 0.28 + self.back * 0.8
         parts = legs(self.legs, 2 * r * 0.8, 2 * r * 0.8, 0.16, finish(self.wood), 0.06)
         parts.append(lathe([(0, 0.14), (r - 0.03, 0.14), (r, 0.17), (r, 0.30), (0, 0.3)], seat, (0, 0, 0)))
-        parts.append(lathe([(0, 0.29), (r - 0.13, 0.29), (r - 0.10, 0.33), (r - 0.10, 0.40), (r - 0.13, 0.435),
-                            (r - 0.2, 0.45), (0, 0.455)], seat, (0, -0.02, 0)))
+        parts.append(
+            lathe(
+                [
+                    (0, 0.29),
+                    (r - 0.13, 0.29),
+                    (r - 0.10, 0.33),
+                    (r - 0.10, 0.40),
+                    (r - 0.13, 0.435),
+                    (r - 0.2, 0.45),
+                    (0, 0.455),
+                ],
+                seat,
+                (0, -0.02, 0),
+            )
+        )
         ring = arc(r - 0.055, -35, 215, 0, 26)
         for k, z in enumerate((0.22, 0.30, 0.38, 0.46, 0.54, 0.62)):
             if z < h + 0.05:
@@ -152,9 +219,14 @@ class Chair(Design):
 def _rim(surface, cover):  # type: ignore[no-untyped-def]
     """A rod around the edge of a sheet, which gives it thickness."""
     import numpy as np
+
     t = np.linspace(0, 1, 20)
-    edge = [*((0.0, a) for a in t), *((a, 1.0) for a in t[1:]), *((1.0, a) for a in t[::-1][1:]),
-            *((a, 0.0) for a in t[::-1][1:-1])]
+    edge = [
+        *((0.0, a) for a in t),
+        *((a, 1.0) for a in t[1:]),
+        *((1.0, a) for a in t[::-1][1:]),
+        *((a, 0.0) for a in t[::-1][1:-1]),
+    ]
     points = [tuple(float(np.asarray(c)) for c in surface(np.asarray(u), np.asarray(v))) for u, v in edge]
     return tube([(x, y, z - 0.009) for x, y, z in points], 0.011, cover, closed=True, segments=8)
 
@@ -171,8 +243,18 @@ class FoldingSeat(Design):
     shape: str = choice("Bistro", "Director's", "Camp", "Slatted")
     width: float = span(0.40, 0.50)
     frame: str = choice(*METAL[:6], "wood oak", "wood teak", "wood black", "wood birch")
-    cover: str = choice("cotton white", "cotton sand", "cotton navy", "cotton black", "cotton red", "cotton olive",
-                        "cotton mustard", "cotton teal", "leather cognac", "leather black")
+    cover: str = choice(
+        "cotton white",
+        "cotton sand",
+        "cotton navy",
+        "cotton black",
+        "cotton red",
+        "cotton olive",
+        "cotton mustard",
+        "cotton teal",
+        "leather cognac",
+        "leather black",
+    )
 
     @property
     def name(self) -> str:
@@ -205,8 +287,17 @@ class FoldingSeat(Design):
             z, d, x = 0.46, 0.42, w / 2 + 0.05
             for y in (-d / 2, d / 2 - 0.05):
                 for s in (-1, 1):
-                    parts.append(tube([(s * x, y + (0.02 if s > 0 else 0), 0.03), (-s * x * 0.92, y + (0.02 if s > 0 else 0), z)],
-                                      0.014, frame, square=True))
+                    parts.append(
+                        tube(
+                            [
+                                (s * x, y + (0.02 if s > 0 else 0), 0.03),
+                                (-s * x * 0.92, y + (0.02 if s > 0 else 0), z),
+                            ],
+                            0.014,
+                            frame,
+                            square=True,
+                        )
+                    )
             for s in (-1, 1):
                 parts.append(box((0.035, d + 0.06, 0.025), frame, (s * x, 0, 0.01)))
                 parts.append(box((0.035, d, 0.025), frame, (s * x * 0.92, 0, z - 0.012)))
@@ -221,12 +312,26 @@ class FoldingSeat(Design):
         thick = 0.010 if metal else 0.013
         for s in (-1, 1):
             x = s * w / 2
-            parts.append(tube([(x, -d / 2 - 0.04, 0.01), (x, d / 2 - 0.06, z + 0.05), (x, d / 2 + 0.03, z + back)],
-                              thick, frame, square=not metal))
-            parts.append(tube([(s * (w / 2 - 0.03), d / 2 + 0.08, 0.01), (s * (w / 2 - 0.03), -d / 2 + 0.05, z - 0.01)],
-                              thick, frame, square=not metal))
+            parts.append(
+                tube(
+                    [(x, -d / 2 - 0.04, 0.01), (x, d / 2 - 0.06, z + 0.05), (x, d / 2 + 0.03, z + back)],
+                    thick,
+                    frame,
+                    square=not metal,
+                )
+            )
+            parts.append(
+                tube(
+                    [(s * (w / 2 - 0.03), d / 2 + 0.08, 0.01), (s * (w / 2 - 0.03), -d / 2 + 0.05, z - 0.01)],
+                    thick,
+                    frame,
+                    square=not metal,
+                )
+            )
         parts.append(tube([(-w / 2, -d / 2 + 0.035, 0.12), (w / 2, -d / 2 + 0.035, 0.12)], 0.008, frame))
-        parts.append(tube([(-w / 2 + 0.03, d / 2 + 0.03, 0.10), (w / 2 - 0.03, d / 2 + 0.03, 0.10)], 0.008, frame))
+        parts.append(
+            tube([(-w / 2 + 0.03, d / 2 + 0.03, 0.10), (w / 2 - 0.03, d / 2 + 0.03, 0.10)], 0.008, frame)
+        )
         slats = 7 if self.shape == "Bistro" else 4
         for k in range(slats):
             y = -d / 2 + 0.02 + (d - 0.08) * k / (slats - 1)
@@ -274,8 +379,21 @@ class BarStool(Design):
         r = w / 2
         parts: Parts = []
         if self.shape == "Swivel":
-            parts.append(lathe([(0, 0), (r * 1.12, 0), (r * 1.12, 0.012), (0.05, 0.035), (0.028, 0.06), (0.028, z - 0.06),
-                                (0.07, z - 0.02), (0, z - 0.02)], frame))
+            parts.append(
+                lathe(
+                    [
+                        (0, 0),
+                        (r * 1.12, 0),
+                        (r * 1.12, 0.012),
+                        (0.05, 0.035),
+                        (0.028, 0.06),
+                        (0.028, z - 0.06),
+                        (0.07, z - 0.02),
+                        (0, z - 0.02),
+                    ],
+                    frame,
+                )
+            )
             parts.append(tube(arc(r * 0.8, 180, 360, 0.24, 20), 0.010, frame, segments=8))
             parts += [tube([(s * r * 0.8, 0, 0.24), (0, 0, 0.24)], 0.009, frame, segments=8) for s in (-1, 1)]
         else:
@@ -283,11 +401,22 @@ class BarStool(Design):
             tip = r * 0.62
             corners = [(a, b) for a in (-1, 1) for b in (-1, 1)]
             for a, b in corners:
-                parts.append(tube([(a * foot, b * foot, 0), (a * tip, b * tip, z - 0.03)], [0.014, 0.019], frame,
-                                  square=self.shape == "Backed"))
+                parts.append(
+                    tube(
+                        [(a * foot, b * foot, 0), (a * tip, b * tip, z - 0.03)],
+                        [0.014, 0.019],
+                        frame,
+                        square=self.shape == "Backed",
+                    )
+                )
             t = 0.25 / z
             reach = foot + (tip - foot) * t
-            ring = [(-reach, -reach, 0.25), (reach, -reach, 0.25), (reach, reach, 0.25), (-reach, reach, 0.25)]
+            ring = [
+                (-reach, -reach, 0.25),
+                (reach, -reach, 0.25),
+                (reach, reach, 0.25),
+                (-reach, reach, 0.25),
+            ]
             for k in range(4):
                 parts.append(tube([ring[k], ring[(k + 1) % 4]], 0.010, frame, segments=8))
         if self.shape == "Saddle":
@@ -295,14 +424,31 @@ class BarStool(Design):
             top.vertices[:, 2] += z - 0.04 + 0.035 * (top.vertices[:, 0] / (w * 0.56)) ** 2
             parts.append(top)
         else:
-            parts.append(lathe([(0, z - 0.03), (r - 0.02, z - 0.03), (r, z - 0.01), (r, z + 0.03), (r - 0.02, z + 0.055),
-                                (r - 0.06, z + 0.066), (0, z + 0.07)], seat))
+            parts.append(
+                lathe(
+                    [
+                        (0, z - 0.03),
+                        (r - 0.02, z - 0.03),
+                        (r, z - 0.01),
+                        (r, z + 0.03),
+                        (r - 0.02, z + 0.055),
+                        (r - 0.06, z + 0.066),
+                        (0, z + 0.07),
+                    ],
+                    seat,
+                )
+            )
         if self.shape == "Backed":
             ring = arc(r + 0.005, 5, 175, 0, 18)
             for k in range(3):
-                parts.append(tube([(x, y, z + 0.17 + 0.05 * k) for x, y, _ in ring], 0.032, seat, segments=12))
+                parts.append(
+                    tube([(x, y, z + 0.17 + 0.05 * k) for x, y, _ in ring], 0.032, seat, segments=12)
+                )
             for angle in (35, 145):
-                px, py = (r - 0.01) * math.cos(math.radians(angle)), (r - 0.01) * math.sin(math.radians(angle))
+                px, py = (
+                    (r - 0.01) * math.cos(math.radians(angle)),
+                    (r - 0.01) * math.sin(math.radians(angle)),
+                )
                 parts.append(tube([(px * 0.8, py * 0.8, z - 0.01), (px, py, z + 0.2)], 0.012, frame))
         return Model(parts)
 
@@ -364,11 +510,20 @@ class Bench(Design):
             for k in range(n):
                 fx = -w / 2 + w * (k + 0.5) / n
                 parts.append(box((w / n - 0.02, 0.012, z - 0.13), wood, (fx, -d / 2 - 0.004, 0.03), 0.004))
-                parts.append(tube([(fx - 0.04, -d / 2 - 0.02, z - 0.14), (fx + 0.04, -d / 2 - 0.02, z - 0.14)], 0.007,
-                                  finish("metal brass")))
+                parts.append(
+                    tube(
+                        [(fx - 0.04, -d / 2 - 0.02, z - 0.14), (fx + 0.04, -d / 2 - 0.02, z - 0.14)],
+                        0.007,
+                        finish("metal brass"),
+                    )
+                )
             parts.append(box((w, d, 0.07), seat, (0, 0, z - 0.07), 0.03, puff=0.012))
-        return Model(parts, tops=(Top(0, -0.02, z + (0.085 if self.shape == "Upholstered" else 0.015), w * 0.7, d * 0.5),)
-                     if self.shape != "Storage" else ())
+        return Model(
+            parts,
+            tops=(Top(0, -0.02, z + (0.085 if self.shape == "Upholstered" else 0.015), w * 0.7, d * 0.5),)
+            if self.shape != "Storage"
+            else (),
+        )
 
 
 @dataclass(frozen=True)
@@ -402,13 +557,32 @@ class Ottoman(Design):
         r = w / 2
         top = (Top(0, 0, 0.44, w * 0.5, w * 0.4),)
         if self.shape == "Drum":
-            body = lathe([(0, 0.01), (r - 0.015, 0.01), (r, 0.03), (r, 0.36), (r - 0.008, 0.372), (r, 0.385), (r, 0.41),
-                          (r - 0.03, 0.435), (r - 0.1, 0.445), (0, 0.45)], cover)
+            body = lathe(
+                [
+                    (0, 0.01),
+                    (r - 0.015, 0.01),
+                    (r, 0.03),
+                    (r, 0.36),
+                    (r - 0.008, 0.372),
+                    (r, 0.385),
+                    (r, 0.41),
+                    (r - 0.03, 0.435),
+                    (r - 0.1, 0.445),
+                    (0, 0.45),
+                ],
+                cover,
+            )
             base = lathe([(0, 0), (r - 0.03, 0), (r - 0.03, 0.02), (0, 0.02)], wood)
             return Model([body, base], tops=top)
         if self.shape == "Cube":
-            return Model([box((w, w, 0.06), wood, (0, 0, 0), 0.01), box((w, w, 0.30), cover, (0, 0, 0.05), 0.02),
-                          box((w, w, 0.10), cover, (0, 0, 0.345), 0.035, puff=0.02)], tops=top)
+            return Model(
+                [
+                    box((w, w, 0.06), wood, (0, 0, 0), 0.01),
+                    box((w, w, 0.30), cover, (0, 0, 0.05), 0.02),
+                    box((w, w, 0.10), cover, (0, 0, 0.345), 0.035, puff=0.02),
+                ],
+                tops=top,
+            )
         if self.shape == "Pouf":
             bands = 9
             parts: Parts = []
@@ -418,8 +592,19 @@ class Ottoman(Design):
                 z = 0.009 + 0.31 * t
                 ring = [(x, y, z) for x, y, _ in arc(rr - 0.02, 0, 360, 0, 40)[:-1]]
                 parts.append(tube(ring, 0.026, cover, closed=True, segments=8))
-            parts.append(lathe([(0, 0.03), (r * 0.72, 0.03), (r * 0.95, 0.18), (r * 0.72, 0.345), (r * 0.4, 0.362),
-                                (0, 0.365)], cover))
+            parts.append(
+                lathe(
+                    [
+                        (0, 0.03),
+                        (r * 0.72, 0.03),
+                        (r * 0.95, 0.18),
+                        (r * 0.72, 0.345),
+                        (r * 0.4, 0.362),
+                        (0, 0.365),
+                    ],
+                    cover,
+                )
+            )
             return Model(parts)
         parts = legs("turned" if self.shape == "Tufted" else "tapered", w * 1.25, w * 0.85, 0.2, wood, 0.07)
         seat = box((w * 1.25, w * 0.85, 0.17), cover, (0, 0, 0), 0.05, puff=0.03)
@@ -429,8 +614,14 @@ class Ottoman(Design):
             for bx in (-0.36, -0.12, 0.12, 0.36):
                 for by in (-0.2, 0.2):
                     button = (bx * w * 1.25, by * w * 0.85, 0.17 + 0.03 * 0.6)
-                    parts.append(lathe([(0, 0), (0.012, 0.002), (0.010, 0.008), (0, 0.011)], cover,
-                                       (button[0], button[1], button[2] + 0.192), 12))
+                    parts.append(
+                        lathe(
+                            [(0, 0), (0.012, 0.002), (0.010, 0.008), (0, 0.011)],
+                            cover,
+                            (button[0], button[1], button[2] + 0.192),
+                            12,
+                        )
+                    )
                     near = ((x - button[0]) ** 2 + (y - button[1]) ** 2) < 0.003
                     seat.vertices[top_side & near, 2] -= 0.012
         parts += move([seat], (0, 0, 0.195))
@@ -438,4 +629,3 @@ class Ottoman(Design):
 
 
 SEATING: tuple[type[Design], ...] = (Chair, FoldingSeat, BarStool, Bench, Ottoman)
-

@@ -15,8 +15,10 @@ HARDWARE = ("metal brass", "metal black", "metal chrome", "metal bronze", "wood 
 def carcase(w: float, d: float, bottom: float, top: float, body: str) -> Parts:
     """A case with its top board."""
     stuff = finish(body)
-    return [box((w, d, top - bottom - 0.025), stuff, (0, 0, bottom), 0.004),
-            box((w + 0.02, d + 0.02, 0.028), stuff, (0, -0.005, top - 0.028), 0.006)]
+    return [
+        box((w, d, top - bottom - 0.025), stuff, (0, 0, bottom), 0.004),
+        box((w + 0.02, d + 0.02, 0.028), stuff, (0, -0.005, top - 0.028), 0.006),
+    ]
 
 
 def front(x: float, y: float, z: float, w: float, h: float, style: str, body: str) -> Parts:
@@ -25,17 +27,23 @@ def front(x: float, y: float, z: float, w: float, h: float, style: str, body: st
     if style == "shaker":
         rail = min(0.055, w * 0.2, h * 0.28)
         parts = [box((w, 0.010, h), stuff, (x, y - 0.005, z), 0.002)]
-        parts += [box((rail, 0.018, h), stuff, (x + s * (w - rail) / 2, y - 0.009, z), 0.003) for s in (-1, 1)]
+        parts += [
+            box((rail, 0.018, h), stuff, (x + s * (w - rail) / 2, y - 0.009, z), 0.003) for s in (-1, 1)
+        ]
         return parts + [box((w, 0.0178, rail), stuff, (x, y - 0.009, zz), 0.003) for zz in (z, z + h - rail)]
     if style == "slatted":
         n = max(3, round(w / 0.035))
-        return [box((w / n * 0.78, 0.018, h), stuff, (x - w / 2 + w * (k + 0.5) / n, y - 0.009, z), 0.005)
-                for k in range(n)]
+        return [
+            box((w / n * 0.78, 0.018, h), stuff, (x - w / 2 + w * (k + 0.5) / n, y - 0.009, z), 0.005)
+            for k in range(n)
+        ]
     if style == "rattan":
         cane = finish("rattan natural")
         rail = min(0.05, w * 0.2, h * 0.25)
         parts = [box((w - rail, 0.008, h - rail), cane, (x, y - 0.004, z + rail / 2), 0.002)]
-        parts += [box((rail, 0.018, h), stuff, (x + s * (w - rail) / 2, y - 0.009, z), 0.003) for s in (-1, 1)]
+        parts += [
+            box((rail, 0.018, h), stuff, (x + s * (w - rail) / 2, y - 0.009, z), 0.003) for s in (-1, 1)
+        ]
         return parts + [box((w, 0.0178, rail), stuff, (x, y - 0.009, zz), 0.003) for zz in (z, z + h - rail)]
     return [box((w, 0.018, h), stuff, (x, y - 0.009, z), 0.004)]
 
@@ -62,8 +70,14 @@ class Cabinet(Design):
 
     @property
     def name(self) -> str:
-        return {"Sideboard": "Sideboard", "Media": "Media Console", "Nightstand": "Nightstand", "Wardrobe": "Wardrobe",
-                "Display": "Display Cabinet", "Hall": "Hall Cabinet"}[self.shape]
+        return {
+            "Sideboard": "Sideboard",
+            "Media": "Media Console",
+            "Nightstand": "Nightstand",
+            "Wardrobe": "Wardrobe",
+            "Display": "Display Cabinet",
+            "Hall": "Hall Cabinet",
+        }[self.shape]
 
     @property
     def main(self) -> str:
@@ -99,11 +113,26 @@ class Cabinet(Design):
             for s in (-1, 1):
                 x = s * (w - side) / 2
                 parts += front(x - s * 0.012, y, z + 0.01, side - 0.02, inner_h, self.front, self.body)
-                parts += handle(self.handle, (x - s * side * 0.3, y - 0.018, z + inner_h * 0.6), stuff, upright=True)
+                parts += handle(
+                    self.handle, (x - s * side * 0.3, y - 0.018, z + inner_h * 0.6), stuff, upright=True
+                )
             dark = finish("lacquer black")
             parts.append(box((w - 2 * side - 0.01, 0.006, inner_h), dark, (0, y - 0.001, z + 0.01), 0.001))
-            parts.append(box((w - 2 * side - 0.01, 0.02, 0.018), finish(self.body), (0, y - 0.008, z + inner_h * 0.55), 0.003))
-            parts.append(box((0.36, 0.02, 0.05), finish("lacquer anthracite"), (0, y - 0.009, z + inner_h * 0.55 + 0.018)))
+            parts.append(
+                box(
+                    (w - 2 * side - 0.01, 0.02, 0.018),
+                    finish(self.body),
+                    (0, y - 0.008, z + inner_h * 0.55),
+                    0.003,
+                )
+            )
+            parts.append(
+                box(
+                    (0.36, 0.02, 0.05),
+                    finish("lacquer anthracite"),
+                    (0, y - 0.009, z + inner_h * 0.55 + 0.018),
+                )
+            )
         elif self.shape != "Display":
             n = {"Sideboard": 3, "Wardrobe": 2, "Hall": 2}[self.shape]
             drawer = 0.17 if self.shape in ("Hall", "Wardrobe") else 0.0
@@ -114,10 +143,20 @@ class Cabinet(Design):
                 parts += front(x, y, z0, fw - gap, inner_h - drawer, self.front, self.body)
                 inward = -1 if k >= n / 2 else 1
                 grip = z0 + (inner_h - drawer) * (0.5 if self.shape == "Wardrobe" else 0.62)
-                parts += handle(self.handle, (x + inward * (fw / 2 - 0.045), y - 0.018, grip), stuff, upright=True)
+                parts += handle(
+                    self.handle, (x + inward * (fw / 2 - 0.045), y - 0.018, grip), stuff, upright=True
+                )
                 if drawer:
                     zz = z + 0.01 if self.shape == "Wardrobe" else z + 0.01 + inner_h - drawer + gap
-                    parts += front(x, y, zz, fw - gap, drawer - gap, "flat" if self.front == "slatted" else self.front, self.body)
+                    parts += front(
+                        x,
+                        y,
+                        zz,
+                        fw - gap,
+                        drawer - gap,
+                        "flat" if self.front == "slatted" else self.front,
+                        self.body,
+                    )
                     parts += handle(self.handle, (x, y - 0.018, zz + drawer / 2), stuff)
         tall = h > 1.2
         return Model(parts, tops=() if tall else (Top(0, 0, h, w * 0.86, d * 0.6),))
@@ -126,7 +165,10 @@ class Cabinet(Design):
         """A glazed case with shelves and dishes."""
         stuff = finish(self.body)
         parts: Parts = [box((0.03, d, h - z), stuff, (s * (w / 2 - 0.015), 0, z)) for s in (-1, 1)]
-        parts += [box((w + 0.02, d + 0.02, 0.03), stuff, (0, 0, h - 0.03), 0.006), box((w, 0.01, h - z), stuff, (0, d / 2, z))]
+        parts += [
+            box((w + 0.02, d + 0.02, 0.03), stuff, (0, 0, h - 0.03), 0.006),
+            box((w, 0.01, h - z), stuff, (0, d / 2, z)),
+        ]
         low = z + 0.42
         parts.append(box((w - 0.01, d - 0.01, 0.42), stuff, (0, 0, z + 0.002)))
         for s in (-1, 1):
@@ -134,7 +176,9 @@ class Cabinet(Design):
             parts += handle(self.handle, (s * 0.045, -d / 2 - 0.018, z + 0.26), finish(self.hardware))
             for x in (s * 0.02, s * (w / 2 - 0.02)):
                 parts.append(box((0.032, 0.02, h - low - 0.03), stuff, (x, -d / 2 - 0.01, low)))
-            parts += [box((w / 2, 0.02, 0.035), stuff, (s * w / 4, -d / 2 - 0.01, zz)) for zz in (low, h - 0.065)]
+            parts += [
+                box((w / 2, 0.02, 0.035), stuff, (s * w / 4, -d / 2 - 0.01, zz)) for zz in (low, h - 0.065)
+            ]
         for k in range(3):
             zz = low + 0.06 + k * (h - low) / 3.1
             if k:
@@ -144,6 +188,7 @@ class Cabinet(Design):
                 tall = 0.05 + 0.09 * ((j * 7 + k * 3) % 4) / 3
                 words = ("ceramic white", "ceramic sand", "ceramic celadon", "ceramic cobalt")[(j + k) % 4]
                 from data.homestore.products.decor import pot
+
                 parts.append(pot("cup" if j % 2 else "bowl", 0.045, tall, finish(words), (x, 0, zz)))
         return parts
 
@@ -167,8 +212,12 @@ class Dresser(Design):
 
     @property
     def name(self) -> str:
-        return {"Double": "Six-Drawer Double Dresser", "Tallboy": "Five-Drawer Tall Dresser", "Changing": "Wide Low Dresser",
-                "Mixed": "Dresser with Small Top Drawers"}.get(self.shape, "Three-Drawer Dresser")
+        return {
+            "Double": "Six-Drawer Double Dresser",
+            "Tallboy": "Five-Drawer Tall Dresser",
+            "Changing": "Wide Low Dresser",
+            "Mixed": "Dresser with Small Top Drawers",
+        }.get(self.shape, "Three-Drawer Dresser")
 
     @property
     def main(self) -> str:
@@ -183,8 +232,13 @@ class Dresser(Design):
         return f"{self.front} front" if self.front != "flat" else ""
 
     def model(self) -> Model:
-        w, h, columns, rows = {"Three-Drawer": (0.85, 0.80, 1, 3), "Double": (1.4, 0.82, 2, 3), "Tallboy": (0.62, 1.22, 1, 5),
-                               "Changing": (1.3, 0.70, 2, 2), "Mixed": (0.95, 0.95, 1, 4)}[self.shape]
+        w, h, columns, rows = {
+            "Three-Drawer": (0.85, 0.80, 1, 3),
+            "Double": (1.4, 0.82, 2, 3),
+            "Tallboy": (0.62, 1.22, 1, 5),
+            "Changing": (1.3, 0.70, 2, 2),
+            "Mixed": (0.95, 0.95, 1, 4),
+        }[self.shape]
         w *= self.size
         d, z = 0.46, 0.15
         parts = legs(self.legs, w, d, z + 0.01, finish(self.body), 0.05) + carcase(w, d, z, h, self.body)
@@ -198,7 +252,9 @@ class Dresser(Design):
                 parts += front(x, -d / 2, zz, fw - 0.007, cell - 0.007, self.front, self.body)
                 grips = (-0.22, 0.22) if fw > 0.7 and self.handle != "bar" else (0.0,)
                 for g in grips:
-                    parts += handle(self.handle, (x + g * fw, -d / 2 - 0.018, zz + cell / 2), finish(self.hardware))
+                    parts += handle(
+                        self.handle, (x + g * fw, -d / 2 - 0.018, zz + cell / 2), finish(self.hardware)
+                    )
         return Model(parts, tops=(Top(0, 0, h, w * 0.86, d * 0.6),))
 
 
@@ -219,8 +275,14 @@ class Shelving(Design):
 
     @property
     def name(self) -> str:
-        return {"Bookcase": "Bookcase", "Industrial": "Industrial Shelving Unit", "Ladder": "Ladder Shelf",
-                "Cube": "Cube Shelf", "Wall": "Wall Shelf", "Etagere": "Étagère"}[self.shape]
+        return {
+            "Bookcase": "Bookcase",
+            "Industrial": "Industrial Shelving Unit",
+            "Ladder": "Ladder Shelf",
+            "Cube": "Cube Shelf",
+            "Wall": "Wall Shelf",
+            "Etagere": "Étagère",
+        }[self.shape]
 
     @property
     def main(self) -> str:
@@ -247,7 +309,9 @@ class Shelving(Design):
             return Model(parts + dressed(shelves, 0.27))
         if self.shape == "Ladder":
             for s in (-1, 1):
-                parts.append(tube([(s * w / 2, -0.26, 0), (s * w / 2, d / 2 - 0.02, h)], 0.018, stuff, square=True))
+                parts.append(
+                    tube([(s * w / 2, -0.26, 0), (s * w / 2, d / 2 - 0.02, h)], 0.018, stuff, square=True)
+                )
             for k in range(n):
                 t = (k + 0.6) / n
                 depth = 0.42 * (1 - t) + 0.16
@@ -259,12 +323,17 @@ class Shelving(Design):
         if open_frame:
             metal = finish(self.frame)
             for sx in (-1, 1):
-                parts += [box((0.022, 0.022, h), metal, (sx * (w / 2 - 0.011), sy * (d / 2 - 0.011), 0), 0.003) for sy in (-1, 1)]
+                parts += [
+                    box((0.022, 0.022, h), metal, (sx * (w / 2 - 0.011), sy * (d / 2 - 0.011), 0), 0.003)
+                    for sy in (-1, 1)
+                ]
                 for z in (0.08, h - 0.03):
                     parts.append(box((0.02, d, 0.02), metal, (sx * (w / 2 - 0.011), 0, z), 0.003))
             if self.shape == "Industrial":
-                parts += [tube([(-w / 2, d / 2 - 0.01, 0.1), (w / 2, d / 2 - 0.01, h - 0.1)], 0.005, metal),
-                          tube([(w / 2, d / 2 - 0.01, 0.1), (-w / 2, d / 2 - 0.01, h - 0.1)], 0.005, metal)]
+                parts += [
+                    tube([(-w / 2, d / 2 - 0.01, 0.1), (w / 2, d / 2 - 0.01, h - 0.1)], 0.005, metal),
+                    tube([(w / 2, d / 2 - 0.01, 0.1), (-w / 2, d / 2 - 0.01, h - 0.1)], 0.005, metal),
+                ]
         else:
             parts += [box((0.024, d, h), stuff, (s * (w / 2 - 0.012), 0, 0)) for s in (-1, 1)]
             parts.append(box((w - 0.02, 0.01, h - 0.05), stuff, (0, d / 2 - 0.005, 0.04), 0.002))
@@ -273,7 +342,9 @@ class Shelving(Design):
         glass = self.shape == "Etagere" and self.levels != 4
         for k in range(n + 1):
             z = 0.06 + (h - 0.09) * k / n
-            parts.append(box((w - 0.02, d - 0.01, 0.024 if not glass else 0.012), stuff, (0, -0.002, z - 0.012), 0.003))
+            parts.append(
+                box((w - 0.02, d - 0.01, 0.024 if not glass else 0.012), stuff, (0, -0.002, z - 0.012), 0.003)
+            )
             if k < n:
                 shelves.append((z + 0.012, w - 0.06, d - 0.03, -0.005))
         thirds = 3 if self.shape == "Cube" else 1
@@ -302,16 +373,32 @@ def dressed(shelves: list[tuple[float, float, float, float]], room: float, colum
                 thick, tall = 0.018 + 0.003 * (seed % 6), min(room - 0.03, 0.16 + 0.011 * ((seed * 3) % 8))
                 deep = min(depth - 0.02, 0.14 + 0.006 * (seed % 5))
                 cover = Finish("lacquer", SPINES[(seed + level) % 10])
-                parts.append(box((thick, deep, tall), cover, (x + thick / 2, y - depth / 2 + 0.02 + deep / 2, z), 0.002))
+                parts.append(
+                    box(
+                        (thick, deep, tall), cover, (x + thick / 2, y - depth / 2 + 0.02 + deep / 2, z), 0.002
+                    )
+                )
                 x += thick + 0.0015
                 k += 1
             space = left + w - x
             if kind == 3 and w > 0.28:
-                parts.append(box((min(0.34, w * 0.8), min(0.22, depth - 0.03), min(0.2, room - 0.05)), finish("seagrass natural"),
-                                 (left + w / 2, y, z), 0.02))
+                parts.append(
+                    box(
+                        (min(0.34, w * 0.8), min(0.22, depth - 0.03), min(0.2, room - 0.05)),
+                        finish("seagrass natural"),
+                        (left + w / 2, y, z),
+                        0.02,
+                    )
+                )
             elif space > 0.13:
-                shape, words = (("bottle", "ceramic white"), ("bowl", "ceramic ochre"), ("cup", "ceramic terracotta"),
-                                ("bottle", "glass green"))[(level + column) % 4]
+                shape, words = (
+                    ("bottle", "ceramic white"),
+                    ("bowl", "ceramic ochre"),
+                    ("cup", "ceramic terracotta"),
+                    ("bottle", "glass green"),
+                )[(level + column) % 4]
                 r = min(0.06, space * 0.3)
-                parts.append(pot(shape, r, min(0.05 + 1.6 * r, room - 0.04), finish(words), (x + space / 2, y, z)))
+                parts.append(
+                    pot(shape, r, min(0.05 + 1.6 * r, room - 0.04), finish(words), (x + space / 2, y, z))
+                )
     return parts

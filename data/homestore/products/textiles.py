@@ -6,10 +6,34 @@ from dataclasses import dataclass, replace
 
 from data.homestore.design import Design, Model, Mount, choice, count, span
 from data.homestore.finishes import METAL, TEXTILES, Finish, Picture, finish, painted
-from data.homestore.mesh import Part, Parts, box, circle, lathe, move, pillow, planar, rounded, sheet, slab, tube, turn
+from data.homestore.mesh import (
+    Parts,
+    box,
+    circle,
+    lathe,
+    move,
+    pillow,
+    planar,
+    rounded,
+    sheet,
+    slab,
+    tube,
+    turn,
+)
 
 TONES = tuple(TEXTILES)
-CLOTH_PATTERNS = ("plain", "plain", "stripes", "pinstripe", "check", "dots", "chevron", "trellis", "leaves", "diamonds")
+CLOTH_PATTERNS = (
+    "plain",
+    "plain",
+    "stripes",
+    "pinstripe",
+    "check",
+    "dots",
+    "chevron",
+    "trellis",
+    "leaves",
+    "diamonds",
+)
 PATTERN_WORDS = {"plain": "", "stripes": "striped", "pinstripe": "pinstripe", "check": "checked", "dots": "dotted",
                  "chevron": "chevron", "trellis": "trellis", "leaves": "leaf-print", "diamonds": "diamond-pattern",
                  "berber": "berber-pattern", "persian": "medallion", "faded": "vintage medallion", "tide": "wave-pattern",
@@ -38,7 +62,12 @@ class Curtain(Design):
     category = "Curtains & Drapes"
     noun = "Curtains"
     price = (29, 240)
-    styles = {"Pinch-Pleat": "traditional", "Tab-Top": "farmhouse", "Sheer": "scandinavian", "Tied-Back": "traditional"}
+    styles = {
+        "Pinch-Pleat": "traditional",
+        "Tab-Top": "farmhouse",
+        "Sheer": "scandinavian",
+        "Tied-Back": "traditional",
+    }
 
     shape: str = choice("Pinch-Pleat", "Eyelet", "Tab-Top", "Sheer", "Tied-Back")
     height: float = span(2.05, 2.4)
@@ -74,14 +103,21 @@ class Curtain(Design):
 
     def hung(self, width: float) -> Model:
         """The pair on a rod of this width, drawn apart to a third each side."""
-        fabric = cloth("cotton" if self.shape == "Sheer" else self.cloth, self.pattern, self.tone, _other(self.tone, self.accent))
+        fabric = cloth(
+            "cotton" if self.shape == "Sheer" else self.cloth,
+            self.pattern,
+            self.tone,
+            _other(self.tone, self.accent),
+        )
         h, rod = self.height, finish(self.rod)
         y = -0.09
         z_rod = h + 0.02
         parts: Parts = [tube([(-width / 2 - 0.1, y, z_rod), (width / 2 + 0.1, y, z_rod)], 0.013, rod)]
         for s in (-1, 1):
-            parts += [turn_knob(s * (width / 2 + 0.12), y, z_rod, rod),
-                      tube([(s * width / 2, y, z_rod), (s * width / 2, 0, z_rod)], 0.008, rod)]
+            parts += [
+                turn_knob(s * (width / 2 + 0.12), y, z_rod, rod),
+                tube([(s * width / 2, y, z_rod), (s * width / 2, 0, z_rod)], 0.008, rod),
+            ]
         part_width = width * (0.40 if self.shape != "Tied-Back" else 0.4)
         for s in (-1, 1):
             parts.append(self._panel(s, width, part_width, h, y, fabric))
@@ -90,15 +126,30 @@ class Curtain(Design):
                 for k in range(folds):
                     x = s * (width / 2 - part_width * (k + 0.5) / folds)
                     if self.shape == "Tab-Top":
-                        parts.append(tube([(x, y - 0.02, h - 0.03), (x, y - 0.018, z_rod + 0.016), (x, y + 0.018, z_rod + 0.016),
-                                           (x, y + 0.02, h - 0.03)], 0.014, finish(self.main), square=True))
+                        parts.append(
+                            tube(
+                                [
+                                    (x, y - 0.02, h - 0.03),
+                                    (x, y - 0.018, z_rod + 0.016),
+                                    (x, y + 0.018, z_rod + 0.016),
+                                    (x, y + 0.02, h - 0.03),
+                                ],
+                                0.014,
+                                finish(self.main),
+                                square=True,
+                            )
+                        )
                     else:
                         ring = [(x, y + 0.024 * a, z_rod - 0.004 + 0.024 * b) for a, b in circle(1.0, 16)]
                         parts.append(tube(ring, 0.004, rod, closed=True, segments=6))
             if self.shape == "Tied-Back":
                 x = s * (width / 2 - 0.08)
                 band = [(x + 0.075 * a, y + 0.07 * b, h * 0.42 + 0.02 * a * -s) for a, b in circle(1.0, 24)]
-                parts.append(tube(band, 0.022, rod if rod.kind == "wood" else finish(self.main), closed=True, segments=8))
+                parts.append(
+                    tube(
+                        band, 0.022, rod if rod.kind == "wood" else finish(self.main), closed=True, segments=8
+                    )
+                )
         return Model(parts)
 
     def _panel(self, s: int, width: float, part_width: float, h: float, y: float, fabric: Finish):  # type: ignore[no-untyped-def]
@@ -106,6 +157,7 @@ class Curtain(Design):
 
         def surface(u, v):  # type: ignore[no-untyped-def]
             import numpy as np
+
             z = 0.015 + u * (h - 0.02)
             depth = 0.032 + 0.018 * (1 - u) if self.shape != "Sheer" else 0.022 + 0.01 * (1 - u)
             if self.shape == "Pinch-Pleat":
@@ -119,7 +171,9 @@ class Curtain(Design):
             else:
                 span_here = part_width * (1 + 0.06 * (1 - u))
             x = s * (width / 2 + 0.02 - across * span_here)
-            wave = np.sin(2 * np.pi * folds * v + 0.6 * np.sin(3 * u)) + 0.25 * np.sin(4 * np.pi * folds * v + 2 * u)
+            wave = np.sin(2 * np.pi * folds * v + 0.6 * np.sin(3 * u)) + 0.25 * np.sin(
+                4 * np.pi * folds * v + 2 * u
+            )
             return x, y + depth * wave, z
 
         return sheet(surface, fabric, 22, folds * 10 + 1)
@@ -172,19 +226,45 @@ class Pillow(Design):
         fabric = cloth(self.cloth, self.pattern, self.tone, accent, 1)
         s, trim = self.size, finish(f"cotton {accent}")
         if self.shape == "Round":
-            profile = [(0, 0.0), (s * 0.2, 0.004), (s * 0.42, 0.03), (s * 0.47, 0.07), (s * 0.42, 0.11), (s * 0.2, 0.138),
-                       (0.012, 0.13), (0, 0.13)]
+            profile = [
+                (0, 0.0),
+                (s * 0.2, 0.004),
+                (s * 0.42, 0.03),
+                (s * 0.47, 0.07),
+                (s * 0.42, 0.11),
+                (s * 0.2, 0.138),
+                (0.012, 0.13),
+                (0, 0.13),
+            ]
             body = lathe(profile, fabric, (0, s / 2, 0), 40)
             if fabric.picture:
                 body = replace(body, coord=planar(body.vertices))
-            return [body,
-                    lathe([(0, 0), (0.02, 0), (0.016, 0.012), (0, 0.014)], trim, (0, s / 2, 0.128), 16)]
+            return [body, lathe([(0, 0), (0.02, 0), (0.016, 0.012), (0, 0.014)], trim, (0, s / 2, 0.128), 16)]
         if self.shape == "Bolster":
             r = 0.10
-            roll = lathe([(0, -s * 0.55), (r - 0.02, -s * 0.55), (r, -s * 0.53), (r + 0.004, 0), (r, s * 0.53), (r - 0.02, s * 0.55),
-                          (0, s * 0.55)], fabric, segments=32)
-            rims = [tube([(r * 0.98 * a, r * 0.98 * b, z) for a, b in circle(1, 28)], 0.006, trim, closed=True, segments=6)
-                    for z in (-s * 0.53, s * 0.53)]
+            roll = lathe(
+                [
+                    (0, -s * 0.55),
+                    (r - 0.02, -s * 0.55),
+                    (r, -s * 0.53),
+                    (r + 0.004, 0),
+                    (r, s * 0.53),
+                    (r - 0.02, s * 0.55),
+                    (0, s * 0.55),
+                ],
+                fabric,
+                segments=32,
+            )
+            rims = [
+                tube(
+                    [(r * 0.98 * a, r * 0.98 * b, z) for a, b in circle(1, 28)],
+                    0.006,
+                    trim,
+                    closed=True,
+                    segments=6,
+                )
+                for z in (-s * 0.53, s * 0.53)
+            ]
             return move(turn([roll, *rims], 90, "y"), (0, r, r))
         w, d = (s * 1.3, s * 0.72) if self.shape == "Lumbar" else (s, s)
         parts: Parts = [pillow((w, d, 0.16), fabric, (0, d / 2, 0))]
@@ -193,10 +273,17 @@ class Pillow(Design):
             for x, y in corners:
                 sx, sy = (1 if x > 0 else -1), (1 if y > d / 2 else -1)
                 tip = (x + 0.06 * sx, y + 0.06 * sy, 0.07)
-                parts.append(tube([(x, y, 0.08), (x + 0.012 * sx, y + 0.012 * sy, 0.08), tip], [0.007, 0.013, 0.017], trim))
+                parts.append(
+                    tube(
+                        [(x, y, 0.08), (x + 0.012 * sx, y + 0.012 * sy, 0.08), tip],
+                        [0.007, 0.013, 0.017],
+                        trim,
+                    )
+                )
         if self.shape == "Piped":
             edge = []
             import numpy as np
+
             for side in range(4):
                 for t in np.linspace(-1, 1, 12)[:-1]:
                     k = 1 - 0.10 * (1 - t * t)
@@ -219,8 +306,22 @@ class Rug(Design):
     size: float = span(0.9, 1.15, near=False)
     fibre: str = choice("wool", "cotton", "linen")
     tone: str = choice(*TONES)
-    pattern: str = choice("plain", "bordered", "persian", "faded", "berber", "stripes", "chevron", "diamonds", "tide", "trellis",
-                          "abstract", "brush", "persian", "check")
+    pattern: str = choice(
+        "plain",
+        "bordered",
+        "persian",
+        "faded",
+        "berber",
+        "stripes",
+        "chevron",
+        "diamonds",
+        "tide",
+        "trellis",
+        "abstract",
+        "brush",
+        "persian",
+        "check",
+    )
     accent: str = choice(*TONES)
     seed: int = count(0, 999, near=False)
 
@@ -239,7 +340,13 @@ class Rug(Design):
     @property
     def footprint(self) -> tuple[float, float]:
         """Width and depth, metres."""
-        w, d = {"Area": (2.3, 1.6), "Fringed": (2.3, 1.5), "Round": (1.7, 1.7), "Runner": (2.2, 0.75), "Oval": (2.2, 1.45)}[self.shape]
+        w, d = {
+            "Area": (2.3, 1.6),
+            "Fringed": (2.3, 1.5),
+            "Round": (1.7, 1.7),
+            "Runner": (2.2, 0.75),
+            "Oval": (2.2, 1.45),
+        }[self.shape]
         return w * self.size, d * self.size
 
     def model(self) -> Model:
@@ -257,5 +364,7 @@ class Rug(Design):
                 for k in range(n):
                     y = -d / 2 + d * (k + 0.5) / n
                     wobble = 0.006 * ((k * 7 + s) % 5 - 2)
-                    parts.append(box((0.07, 0.008, 0.005), thread, (s * (w / 2 + 0.03), y + wobble, 0.001), 0.002))
+                    parts.append(
+                        box((0.07, 0.008, 0.005), thread, (s * (w / 2 + 0.03), y + wobble, 0.001), 0.002)
+                    )
         return Model(parts)
