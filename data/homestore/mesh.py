@@ -18,6 +18,7 @@ from data.homestore.finishes import Finish
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Point = tuple[float, float, float]
+Surface = Callable[[Floats, Floats], tuple[Floats, Floats, Floats]]
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,7 @@ def tube(
 
 
 def sheet(
-    surface: Callable[[Floats, Floats], tuple[Floats, Floats, Floats]],
+    surface: Surface,
     finish: Finish,
     rows: int = 16,
     columns: int = 16,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.homestore.finishes import Finish, Picture, finish, painted
-from data.homestore.mesh import Part, Parts, Point, box, lathe, move, pillow, sheet, tube, turn
-from data.homestore.products.decor import pot
+from data.homestore.mesh import Floats, Part, Parts, Point, box, lathe, move, pillow, sheet, tube, turn
 from data.homestore.products.storage import SPINES
+from data.homestore.products.vases import pot
 
 FLOORS = (
     ("planks", "b8905f"), ("planks", "8a623f"), ("planks", "5d4030"), ("planks", "c9aa80"), ("planks", "a59784"),
@@ -299,7 +299,7 @@ def throw(rng: random.Random, width: float, depth: float, drop: float) -> Parts:
     )
     skew, phase = rng.uniform(-0.08, 0.08), rng.random() * 6
 
-    def surface(u, v):  # type: ignore[no-untyped-def]
+    def surface(u: Floats, v: Floats) -> tuple[Floats, Floats, Floats]:
         along = u * (depth + drop)
         over = np.maximum(along - depth, 0)
         y = depth - np.minimum(along, depth) - 0.035 * np.tanh(over / 0.04)

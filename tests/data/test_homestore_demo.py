@@ -54,7 +54,16 @@ def test_every_category_of_the_paper_is_sold(catalogue: list[Row]) -> None:
 
 def test_products_have_all_that_a_shop_shows(catalogue: list[Row]) -> None:
     for row in catalogue:
-        for field in ("title", "description", "color", "color_family", "material", "style", "seller", "group"):
+        for field in (
+            "title",
+            "description",
+            "color",
+            "color_family",
+            "material",
+            "style",
+            "seller",
+            "group",
+        ):
             assert isinstance(row[field], str) and row[field], (row["product"], field)
         assert row["price"] > 0
         assert row["price_currency"] in {"USD", "EUR", "GBP"}
@@ -65,7 +74,9 @@ def test_products_have_all_that_a_shop_shows(catalogue: list[Row]) -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_every_picture_exists_decodes_and_has_its_size(catalogue: list[Row], scenes: list[Row], photos: list[Row]) -> None:
+def test_every_picture_exists_decodes_and_has_its_size(
+    catalogue: list[Row], scenes: list[Row], photos: list[Row]
+) -> None:
     wanted = {row[key]: (256, 256) for row in catalogue for key in ("path", "second_view")}
     wanted |= {row["path"]: (row["width"], row["height"]) for row in scenes + photos}
     for path, size in wanted.items():

@@ -71,7 +71,9 @@ def test_two_runs_give_the_same_truth() -> None:
 def test_the_committed_truth_is_what_the_code_makes() -> None:
     from test_homestore_demo import read
 
-    committed = {name: {r["path"]: r for r in read(name)} for name in ("catalog.jsonl", "scenes.jsonl", "photos.jsonl")}
+    committed = {
+        name: {r["path"]: r for r in read(name)} for name in ("catalog.jsonl", "scenes.jsonl", "photos.jsonl")
+    }
     for job in [job for job in jobs(DEMO) if job.number in (3, 50)]:
         assert planned(job) == committed[job.file][job.key]
 

@@ -9,7 +9,7 @@ from data.homestore.design import Design, Model, Mount, choice, span
 from data.homestore.finishes import BULB, METAL, TEXTILES, Finish, finish
 from data.homestore.mesh import Part, Parts, Point, lathe, tube
 from data.homestore.products.common import arc
-from data.homestore.products.decor import pot
+from data.homestore.products.vases import pot
 
 SHADES = tuple(f"paper {c}" for c in ("white", "cream")) + tuple(f"linen {c}" for c in TEXTILES)
 GLOW = 0.22  # watts/m2 of a lit shade

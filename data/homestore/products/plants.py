@@ -6,18 +6,18 @@ import math
 import random
 from dataclasses import dataclass
 
+import numpy as np
+
 from data.homestore.design import Design, Model, Mount, choice, count, span
 from data.homestore.finishes import BARK, DARK_LEAF, GLAZES, LEAF, LIGHT_LEAF, SOIL, Finish, finish
-from data.homestore.mesh import Part, Parts, lathe, move, sheet, tube, turn
-from data.homestore.products.decor import pot
+from data.homestore.mesh import Floats, Part, Parts, lathe, move, sheet, tube, turn
+from data.homestore.products.vases import pot
 
 
 def leaf(length: float, width: float, droop: float, stuff: Finish, cup: float = 0.15) -> Part:
     """A leaf from the origin along +x, bending down by `droop` of its length."""
 
-    def surface(u, v):  # type: ignore[no-untyped-def]
-        import numpy as np
-
+    def surface(u: Floats, v: Floats) -> tuple[Floats, Floats, Floats]:
         half = width / 2 * np.sin(np.pi * u**0.75) ** 0.8
         side = (v - 0.5) * 2
         return (

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from data.homestore.design import Design, Model, choice, count, span
 from data.homestore.finishes import BODY, UPHOLSTERY, WOOD, finish
-from data.homestore.mesh import Parts, box, lathe, move, pillow, rounded, sheet, slab, tube, turn
+from data.homestore.mesh import Floats, Parts, box, lathe, move, pillow, rounded, sheet, slab, tube, turn
 from data.homestore.products.common import legs
 
 BEDDING = (
@@ -360,9 +362,7 @@ class Bed(Design):
         parts: Parts = [box((w - 0.06, d - 0.05, z - 0.26), white, (0, 0, 0.26), 0.05)]
         hang = 0.20
 
-        def duvet(u, v):  # type: ignore[no-untyped-def]
-            import numpy as np
-
+        def duvet(u: Floats, v: Floats) -> tuple[Floats, Floats, Floats]:
             reach = (w - 0.02) / 2
             s = (v - 0.5) * 2 * (reach + hang)
             over = np.maximum(np.abs(s) - reach + 0.05, 0)

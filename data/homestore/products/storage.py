@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from data.homestore.design import Design, Model, Top, choice, count, span
+from data.homestore.design import Design, Model, Mount, Top, choice, count, span
 from data.homestore.finishes import BODY, finish
 from data.homestore.mesh import Parts, box, tube
 from data.homestore.products.common import HANDLES, handle, legs
@@ -187,7 +187,7 @@ class Cabinet(Design):
                 x = -w / 2 + 0.12 + j * (w - 0.24) / 3
                 tall = 0.05 + 0.09 * ((j * 7 + k * 3) % 4) / 3
                 words = ("ceramic white", "ceramic sand", "ceramic celadon", "ceramic cobalt")[(j + k) % 4]
-                from data.homestore.products.decor import pot
+                from data.homestore.products.vases import pot
 
                 parts.append(pot("cup" if j % 2 else "bowl", 0.045, tall, finish(words), (x, 0, zz)))
         return parts
@@ -293,7 +293,7 @@ class Shelving(Design):
         return self.frame if self.shape in ("Industrial", "Etagere") else ""
 
     @property
-    def mount(self):  # type: ignore[no-untyped-def]
+    def mount(self) -> Mount:
         return "wall" if self.shape == "Wall" else "floor"
 
     def model(self) -> Model:
@@ -357,7 +357,7 @@ SPINES = ("8a3b32", "2f4b66", "d2c3a5", "41563f", "b98b3e", "5b4a63", "c9c4ba", 
 def dressed(shelves: list[tuple[float, float, float, float]], room: float, columns: int = 1) -> Parts:
     """Books, boxes and pots on shelves (z, width, depth, y), so that they look used; the same ones every time."""
     from data.homestore.finishes import Finish
-    from data.homestore.products.decor import pot
+    from data.homestore.products.vases import pot
 
     parts: Parts = []
     for level, (z, width, depth, y) in enumerate(shelves):

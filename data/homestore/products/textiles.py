@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from data.homestore.design import Design, Model, Mount, choice, count, span
 from data.homestore.finishes import METAL, TEXTILES, Finish, Picture, finish, painted
 from data.homestore.mesh import (
+    Floats,
+    Part,
     Parts,
     box,
     circle,
@@ -115,7 +119,7 @@ class Curtain(Design):
         parts: Parts = [tube([(-width / 2 - 0.1, y, z_rod), (width / 2 + 0.1, y, z_rod)], 0.013, rod)]
         for s in (-1, 1):
             parts += [
-                turn_knob(s * (width / 2 + 0.12), y, z_rod, rod),
+                _knob(s * (width / 2 + 0.12), y, z_rod, rod),
                 tube([(s * width / 2, y, z_rod), (s * width / 2, 0, z_rod)], 0.008, rod),
             ]
         part_width = width * (0.40 if self.shape != "Tied-Back" else 0.4)
@@ -152,12 +156,10 @@ class Curtain(Design):
                 )
         return Model(parts)
 
-    def _panel(self, s: int, width: float, part_width: float, h: float, y: float, fabric: Finish):  # type: ignore[no-untyped-def]
+    def _panel(self, s: int, width: float, part_width: float, h: float, y: float, fabric: Finish) -> Part:
         folds = self.fullness
 
-        def surface(u, v):  # type: ignore[no-untyped-def]
-            import numpy as np
-
+        def surface(u: Floats, v: Floats) -> tuple[Floats, Floats, Floats]:
             z = 0.015 + u * (h - 0.02)
             depth = 0.032 + 0.018 * (1 - u) if self.shape != "Sheer" else 0.022 + 0.01 * (1 - u)
             if self.shape == "Pinch-Pleat":
@@ -179,7 +181,7 @@ class Curtain(Design):
         return sheet(surface, fabric, 22, folds * 10 + 1)
 
 
-def turn_knob(x: float, y: float, z: float, rod: Finish):  # type: ignore[no-untyped-def]
+def _knob(x: float, y: float, z: float, rod: Finish) -> Part:
     """The ball at a curtain rod's end."""
     ball = lathe([(0, -0.026), (0.018, -0.019), (0.026, 0), (0.018, 0.019), (0, 0.026)], rod, (x, y, z), 16)
     return ball
@@ -282,8 +284,6 @@ class Pillow(Design):
                 )
         if self.shape == "Piped":
             edge = []
-            import numpy as np
-
             for side in range(4):
                 for t in np.linspace(-1, 1, 12)[:-1]:
                     k = 1 - 0.10 * (1 - t * t)
