@@ -1,7 +1,7 @@
 """Make a home store: `python -m data.homestore --profile demo --out DIR`.
 
-Truth comes from one seed and the shapes alone; pictures come from Blender. What is already in DIR is not made again, so
-a run that was stopped goes on where it was.
+Truth comes from one seed and the shapes alone; pictures come from Blender. What is already in DIR is not
+made again, so a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -62,10 +62,12 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--truth-only", action="store_true", help="no pictures; needs no Blender")
     arguments = parser.parse_args()
-    # Looked for, not imported: importing it changes sys.path, which the workers inherit and then fail to import it.
+    # Looked for, not imported: importing it changes sys.path, which the workers inherit and then fail to
+    # import it.
     if not arguments.truth_only and importlib.util.find_spec("bpy") is None:
         sys.exit(
-            "Blender's Python module is missing: pip install -r constraints-render.txt (Python 3.11), or use --truth-only"
+            "Blender's Python module is missing: pip install -r constraints-render.txt (Python 3.11), "
+            "or use --truth-only"
         )
     return arguments
 

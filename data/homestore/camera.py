@@ -12,7 +12,9 @@ from data.homestore.mesh import Floats, Parts, Point
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera: it stands at `position`, looks at `target`; `view` is its horizontal angle in degrees."""
+    """A pinhole camera: it stands at `position`, looks at `target`; `view` is its horizontal angle in
+    degrees.
+    """
 
     position: Point
     target: Point
@@ -46,7 +48,9 @@ class Camera:
 
 @dataclass(frozen=True)
 class Lamp:
-    """A light. `kind` area (a `size` x `size_y` metre panel facing `target`), bulb (a ball of `size`) or sun."""
+    """A light. `kind` area (a `size` x `size_y` metre panel facing `target`), bulb (a ball of `size`) or
+    sun.
+    """
 
     kind: str
     position: Point
@@ -60,7 +64,9 @@ class Lamp:
 
 @dataclass(frozen=True)
 class Shot:
-    """All that a renderer needs for one picture. `objects` are things apart; their order numbers them from 1."""
+    """All that a renderer needs for one picture. `objects` are things apart; their order numbers them from
+    1.
+    """
 
     objects: list[Parts]
     camera: Camera

@@ -1,4 +1,6 @@
-"""The catalogue: which products there are, which of them are near-alike, and the text a shop would write for each."""
+"""The catalogue: which products there are, which of them are near-alike, and the text a shop would write
+for each.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,10 @@ from data.homestore.products import KINDS
 
 SPLITS = {"train": 0.6, "val": 0.2, "test": 0.2}
 SHARES = {  # products of each kind in a catalogue of 271; larger ones are in proportion
-    "Artwork": 14, "Bed": 12, "Bench": 10, "Cabinet": 15, "Candle": 8, "Chair": 16, "Curtain": 10, "Dresser": 10,
-    "Fireplace": 8, "FoldingSeat": 8, "FloorLamp": 7, "TableLamp": 7, "Pendant": 7, "Mirror": 10, "Ottoman": 10,
+    "Artwork": 14, "Bed": 12, "Bench": 10, "Cabinet": 15, "Candle": 8, "Chair": 16, "Curtain": 10,
+    "Dresser": 10,
+    "Fireplace": 8, "FoldingSeat": 8, "FloorLamp": 7, "TableLamp": 7, "Pendant": 7, "Mirror": 10,
+    "Ottoman": 10,
     "Pillow": 15, "Rug": 14, "Shelving": 10, "Sofa": 16, "BarStool": 8, "Table": 18, "Vase": 12, "Plant": 12,
     "Clock": 8, "Television": 6,
 }  # fmt: skip
@@ -161,7 +165,9 @@ def catalogue(
 def _groups(
     kind: type[Design], wanted: int, rng: random.Random, avoid: list[Design]
 ) -> list[tuple[str, list[Design]]]:
-    """Groups of 3 to 5 near-alikes and single products, about half of the products each; silhouettes take turns."""
+    """Groups of 3 to 5 near-alikes and single products, about half of the products each; silhouettes take
+    turns.
+    """
     shapes = list(next(f for f in dataclasses.fields(kind) if f.name == "shape").metadata["choice"])
     rng.shuffle(shapes)
     groups: list[tuple[str, list[Design]]] = []

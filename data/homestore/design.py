@@ -1,7 +1,8 @@
-"""A product's design: the parameters that its shape, its catalogue text and its near-alikes are all made from.
+"""A product's design: the parameters that its shape, its catalogue text and its near-alikes are all made
+from.
 
-Every category is a frozen dataclass whose fields list what they may be (`choice`, `span`); `draw` makes one, `vary`
-makes others that differ in one field only, which is what near-alike products are.
+Every category is a frozen dataclass whose fields list what they may be (`choice`, `span`); `draw` makes
+one, `vary` makes others that differ in one field only, which is what near-alike products are.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class Model:
 
 @dataclass(frozen=True)
 class Design:
-    """What all categories share. `shape` is the silhouette; `main` names the finish a shopper would name first."""
+    """What all categories share. `shape` is the silhouette; `main` names the finish a shopper would name
+    first.
+    """
 
     category: ClassVar[str]
     noun: ClassVar[str]
@@ -122,7 +125,8 @@ def draw(kind: type[D], rng: random.Random) -> D:
 
 
 def vary(design: D, number: int, rng: random.Random) -> tuple[str, list[D]]:
-    """The field that differs, and `number` near-alikes: `design` first, then others equal in every other field.
+    """The field that differs, and `number` near-alikes: `design` first, then others equal in every other
+    field.
 
     "" and the design alone where no field has so many values that look different.
     """
@@ -141,7 +145,9 @@ def vary(design: D, number: int, rng: random.Random) -> tuple[str, list[D]]:
 
 @lru_cache(maxsize=4096)
 def looks(design: Design) -> tuple[object, ...]:
-    """What of a design can be seen: finishes and, to half a centimetre, sizes. A leg's style may not show on a drum."""
+    """What of a design can be seen: finishes and, to half a centimetre, sizes. A leg's style may not show
+    on a drum.
+    """
     parts = design.model().parts
     return tuple(
         (p.finish, *np.round(np.ptp(p.vertices, axis=0) * 200).tolist(), len(p.faces)) for p in parts

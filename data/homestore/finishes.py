@@ -1,6 +1,8 @@
-"""What things are made of: a finish is a word for the stuff and a word for its colour, as a catalogue says it.
+"""What things are made of: a finish is a word for the stuff and a word for its colour, as a catalogue says
+it.
 
-"velvet emerald", "wood walnut", "metal brass". The same words choose the shading and write the product text.
+"velvet emerald", "wood walnut", "metal brass". The same words choose the shading and write the product
+text.
 """
 
 from __future__ import annotations
@@ -179,7 +181,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Finish:
-    """Stuff (`kind`), its sRGB colour (hex), the colour's name, how far it glows (watts/m2), a picture on it."""
+    """Stuff (`kind`), its sRGB colour (hex), the colour's name, how far it glows (watts/m2), a picture on
+    it.
+    """
 
     kind: str
     colour: str

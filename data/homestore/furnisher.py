@@ -55,7 +55,9 @@ class Furnisher:
     # choosing
 
     def pick(self, kind: str, *shapes: str) -> Product | None:
-        """A product of this kind (class name) and one of these silhouettes that is not in the room yet, or None."""
+        """A product of this kind (class name) and one of these silhouettes that is not in the room yet, or
+        None.
+        """
         here = {p.product.product for p in self.placed}
         found = [
             p
@@ -339,6 +341,7 @@ class Furnisher:
 
 
 def against(piece: Placed, space: built.Space, side: str) -> bool:
+    """Whether a piece stands with its back to this wall."""
     low, high = bounds(piece.parts)
     return {"back": high[1] > space.depth - 0.5, "left": low[0] < 0.5, "right": high[0] > space.width - 0.5}[
         side
@@ -359,6 +362,7 @@ def nearest_wall(piece: Placed, space: built.Space) -> tuple[str, float]:
 
 
 def facing(piece: Placed | None, space: built.Space) -> float:
+    """The turn, in degrees, that lets a thing on this piece look into the room."""
     return (
         0.0 if piece is None else {"back": 0.0, "left": 90.0, "right": -90.0}[nearest_wall(piece, space)[0]]
     )

@@ -1,7 +1,8 @@
 """Shapes as numpy arrays: what every product and room is made of, and what the truth is computed from.
 
-Lengths are metres, z is up. A `Part` is one surface with one finish; a product is a list of parts standing on z = 0
-with its front towards -y. Nothing here knows Blender, so the same shapes are rendered and measured.
+Lengths are metres, z is up. A `Part` is one surface with one finish; a product is a list of parts standing
+on z = 0 with its front towards -y. Nothing here knows Blender, so the same shapes are rendered and
+measured.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ Parts = list[Part]
 
 
 def _grain(vertices: Floats) -> Floats:
-    """Texture coordinates whose x runs along the longest side, shifted so that no two boards look the same."""
+    """Texture coordinates whose x runs along the longest side,
+    shifted so that no two boards look the same."""
     order = np.argsort(-np.ptp(vertices, axis=0), kind="stable")
     return vertices[:, order] + 7.3 * np.abs(vertices.mean(axis=0)).sum()
 
@@ -61,7 +63,9 @@ def part(vertices: Floats, faces: Ints, finish: Finish, smooth: bool | NDArray[n
 
 
 def _cube_grid(ticks: Sequence[Floats]) -> tuple[Floats, Ints]:
-    """The surface of a box cut at the given x, y and z positions; vertices on edges are not shared between sides."""
+    """The surface of a box cut at the given x, y and z positions; vertices on edges are not shared between
+    sides.
+    """
     vertices: list[Floats] = []
     faces: list[Ints] = []
     count = 0
@@ -91,7 +95,9 @@ def _weld(vertices: Floats, faces: Ints) -> tuple[Floats, Ints]:
 
 
 def box(size: Point, finish: Finish, at: Point = (0, 0, 0), radius: float = 0.004, puff: float = 0.0) -> Part:
-    """A box with rounded edges, `at` the centre of its bottom; `puff` lets top and bottom swell like a cushion."""
+    """A box with rounded edges, `at` the centre of its bottom; `puff` lets top and bottom swell like a
+    cushion.
+    """
     half = np.array(size) / 2
     radius = min(radius, float(half.min()) * 0.98)
     core = half - radius
@@ -138,7 +144,9 @@ def pillow(size: Point, finish: Finish, at: Point = (0, 0, 0), fullness: float =
 def lathe(
     profile: Sequence[tuple[float, float]], finish: Finish, at: Point = (0, 0, 0), segments: int = 36
 ) -> Part:
-    """A body of revolution around z from (radius, height) points, bottom up; corners over 35 degrees stay sharp."""
+    """A body of revolution around z from (radius, height) points, bottom up; corners over 35 degrees stay
+    sharp.
+    """
     points = np.array(profile, dtype=np.float64)
     angles = np.linspace(0, 2 * math.pi, segments + 1)
     rows: list[Floats] = []
@@ -248,7 +256,9 @@ def sheet(
     rows: int = 16,
     columns: int = 16,
 ) -> Part:
-    """A cloth or panel: `surface` maps fractions u, v [rows, columns] to x, y, z. A picture lies with its x along v and its y along u."""
+    """A cloth or panel: `surface` maps fractions u, v [rows, columns] to x, y, z. A picture lies with its x
+    along v and its y along u.
+    """
     u, v = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
     x, y, z = np.broadcast_arrays(*surface(u, v))
     vertices = np.stack([x, y, z], axis=-1).reshape(-1, 3).astype(np.float64)

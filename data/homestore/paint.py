@@ -1,7 +1,7 @@
 """Painted surfaces, as small sRGB pictures: textiles, rugs, works of art, book spines, screens.
 
-Every painter takes (random.Random, colours uint8 [C, 3], x, y) with x, y in 0..1 of shape [size, size], y upward, and
-returns colours float [size, size, 3] in 0..255.
+Every painter takes (random.Random, colours uint8 [C, 3], x, y) with x, y in 0..1 of shape [size, size], y
+upward, and returns colours float [size, size, 3] in 0..255.
 """
 
 from __future__ import annotations

@@ -22,9 +22,12 @@ METERED = 112  # mean brightness, of 255, that a phone aims at
 AREA = (0.09, 0.62)  # share of the photo that is the product
 VISIBLE = 0.6  # at least so much of it shows
 HOMES = {  # where a kind of product is found; anywhere where not listed
-    "Beds & Bed Frames": ("bedroom",), "Sofas": ("living",), "TVs": ("living",), "Fireplaces": ("living",), "Pillows": ("living", "bedroom"),
-    "Table & Bar Stools": ("dining",), "Dressers": ("bedroom", "hall"), "Benches": ("hall", "bedroom"), "Ottomans": ("living", "study"),
-    "Folding Chairs & Stools": ("dining", "hall"), "Shelving": ("study", "living"), "Vases": ("living", "dining", "hall"),
+    "Beds & Bed Frames": ("bedroom",), "Sofas": ("living",), "TVs": ("living",), "Fireplaces": ("living",),
+    "Pillows": ("living", "bedroom"),
+    "Table & Bar Stools": ("dining",), "Dressers": ("bedroom", "hall"), "Benches": ("hall", "bedroom"),
+    "Ottomans": ("living", "study"),
+    "Folding Chairs & Stools": ("dining", "hall"), "Shelving": ("study", "living"), "Vases": ("living",
+    "dining", "hall"),
     "Candles": ("living", "dining", "hall"), "Clocks": ("study", "dining", "hall"),
 }  # fmt: skip
 
@@ -40,7 +43,8 @@ def photo(
 ) -> tuple[Scene, int]:
     """A photo of some product of this category: the scene, and the number of the object it is of.
 
-    The first attempt in which the product is large enough, in view and in the frame; failing that, the best one.
+    The first attempt in which the product is large enough, in view and in the frame; failing that, the best
+    one.
     """
     best: tuple[float, Scene, int] | None = None
     for attempt in range(ATTEMPTS):
@@ -113,7 +117,8 @@ class Handling:
 def handling(rng: random.Random) -> Handling:
     """A random hand and phone; most photos are decent."""
     return Handling(
-        blur=round(max(0.0, rng.gauss(0.5, 2.2)), 1), direction=round(rng.uniform(0, 180)), softness=round(max(0.0, rng.gauss(0.1, 0.6)), 2),
+        blur=round(max(0.0, rng.gauss(0.5, 2.2)), 1), direction=round(rng.uniform(0, 180)),
+        softness=round(max(0.0, rng.gauss(0.1, 0.6)), 2),
         gain=round(math.exp(rng.gauss(0.0, 0.16)), 3), warmth=round(math.exp(rng.gauss(0.02, 0.10)), 3),
         noise=round(abs(rng.gauss(0, 5.0)) + 1.0, 1), quality=rng.choice((62, 70, 74, 78, 84)),
     )  # fmt: skip

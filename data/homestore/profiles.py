@@ -1,4 +1,6 @@
-"""What is made: how many products, rooms and photos, how large, how carefully rendered, and from which seed."""
+"""What is made: how many products, rooms and photos, how large, how carefully rendered, and from which
+seed.
+"""
 
 from __future__ import annotations
 

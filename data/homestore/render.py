@@ -82,7 +82,8 @@ def picture(shot: Shot) -> Image.Image:
 def mask(shot: Shot) -> NDArray[np.int64]:
     """Which object is seen at each pixel's centre [height, width], 0 where it is none.
 
-    A second, independent way to the numbers of `truth.py`: flat emission of the object's number, one sample, no filter.
+    A second, independent way to the numbers of `truth.py`: flat emission of the object's number, one
+    sample, no filter.
     """
     _build(shot)
     scene = bpy.context.scene
@@ -199,7 +200,9 @@ def _add_mesh(parts: Parts, number: int, finishes: dict[Finish, Any]) -> Any:
 
 
 def _add_white_ground(shot: Shot) -> None:
-    """A floor that the camera sees as pure white save for the shadow, and that lights the product as paper would."""
+    """A floor that the camera sees as pure white save for the shadow, and that lights the product as paper
+    would.
+    """
     low = min(float(p.vertices[:, 2].min()) for parts in shot.objects for p in parts)
     mesh = bpy.data.meshes.new("ground")
     mesh.from_pydata([(-60, -60, low), (60, -60, low), (60, 60, low), (-60, 60, low)], [], [(0, 1, 2, 3)])
@@ -243,7 +246,9 @@ def _add_lamp(lamp: Lamp) -> None:
 
 
 def _off_axis(lamp: Lamp) -> tuple[float, float, float]:
-    """The target, moved a hair where it is straight below, since a camera looking straight down has no right."""
+    """The target, moved a hair where it is straight below, since a camera looking straight down has no
+    right.
+    """
     x, y, z = lamp.target
     same = abs(x - lamp.position[0]) < 1e-6 and abs(y - lamp.position[1]) < 1e-6
     return (x, y + 1e-4, z) if same else (x, y, z)

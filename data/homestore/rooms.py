@@ -1,7 +1,8 @@
 """Rooms: which products stand where, how they are lit, and where the camera is.
 
-A room is drawn from (seed, number, attempt). An attempt that shows too few products, or too many, is thrown away by
-looking at it with `truth.look` at a quarter of its size; so the same rooms are found on every machine.
+A room is drawn from (seed, number, attempt). An attempt that shows too few products, or too many, is thrown
+away by looking at it with `truth.look` at a quarter of its size; so the same rooms are found on every
+machine.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def furnish(kind: str, pool: Sequence[Product], rng: random.Random) -> Room:
 
 
 def lights(room: Room, rng: random.Random) -> list[Lamp]:
-    """Daylight through the window, or lamps in the evening; and the faint light that a real room's walls give back."""
+    """Daylight through the window, or lamps in the evening; and the faint light that a real room's walls
+    give back.
+    """
     space = room.space
     w, d, h = space.width, space.depth, space.height
     hole = space.window
@@ -100,7 +103,8 @@ def view(room: Room, rng: random.Random, size: tuple[int, int]) -> Camera:
 def shot(room: Room, camera: Camera, rng: random.Random, samples: int) -> Shot:
     """The room as a shot; its objects are the products in the order they were placed."""
     evening = room.space.evening
-    return Shot([p.parts for p in room.placed], camera, lights(room, rng), room.shell + room.clutter, "1a2233" if evening else "cfdcea", 0.15 if evening else 0.6,
+    return Shot([p.parts for p in room.placed], camera, lights(room, rng), room.shell + room.clutter,
+    "1a2233" if evening else "cfdcea", 0.15 if evening else 0.6,
                 samples, 0.65 if evening else 0.3, outside=room.outlook)  # fmt: skip
 
 

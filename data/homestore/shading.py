@@ -142,7 +142,9 @@ def _glazed(n: _Nodes, f: Finish) -> Any:
 
 
 def _glass(n: _Nodes, f: Finish) -> Any:
-    """Thin glass: clear and tinted straight on, mirror-like at the rim. Refraction would cost noise and time."""
+    """Thin glass: clear and tinted straight on, mirror-like at the rim. Refraction would cost noise and
+    time.
+    """
     through = n.add("BsdfTransparent", Color=linear(f.colour))
     gloss = n.add("BsdfGlossy", Roughness=0.03, Color=(1, 1, 1, 1))
     rim = n.add("LayerWeight", Blend=0.32).outputs["Facing"]
@@ -320,7 +322,8 @@ def _image(n: _Nodes, f: Finish) -> Any:
 _KINDS = {
     "wood": _wood, "lacquer": _lacquer, "plastic": _lacquer, "metal": _metal, "leather": _leather,
     "ceramic": _glazed, "stoneware": _glazed, "glass": _glass, "mirror": _mirror, "marble": _marble,
-    "rattan": _woven, "seagrass": _woven, "plaster": _plaster, "wall": _wall, "wax": _wax, "leaf": _leaf, "light": _light,
+    "rattan": _woven, "seagrass": _woven, "plaster": _plaster, "wall": _wall, "wax": _wax, "leaf": _leaf,
+    "light": _light,
     "paper": _paper, "screen": _screen, "backdrop": _backdrop, "planks": _planks, "tiles": _tiles,
     "brickwork": _brickwork, "carpet": _carpet,
     **dict.fromkeys(("linen", "cotton", "wool", "boucle", "velvet"), _cloth),

@@ -1,4 +1,6 @@
-"""The room itself: floor, walls with a window, ceiling, door, skirting; and the small things that show it is lived in."""
+"""The room itself: floor, walls with a window, ceiling, door, skirting; and the small things that show it
+is lived in.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,13 @@ from data.homestore.products.storage import SPINES
 from data.homestore.products.vases import pot
 
 FLOORS = (
-    ("planks", "b8905f"), ("planks", "8a623f"), ("planks", "5d4030"), ("planks", "c9aa80"), ("planks", "a59784"),
-    ("tiles", "cfc8bc"), ("tiles", "9a938a"), ("carpet", "b7ab99"), ("carpet", "8f9499"), ("plaster", "9b9893"),
+    ("planks", "b8905f"), ("planks", "8a623f"), ("planks", "5d4030"), ("planks", "c9aa80"), ("planks",
+    "a59784"),
+    ("tiles", "cfc8bc"), ("tiles", "9a938a"), ("carpet", "b7ab99"), ("carpet", "8f9499"), ("plaster",
+    "9b9893"),
 )  # fmt: skip
-WALLS = ("ece7dd", "e6ddcd", "d8d5cc", "cdd3cf", "c3cbb8", "b9c4cc", "d9c3b4", "e3cfc4", "a9b4a4", "8fa0a8", "c9b79d",
+WALLS = ("ece7dd", "e6ddcd", "d8d5cc", "cdd3cf", "c3cbb8", "b9c4cc", "d9c3b4", "e3cfc4", "a9b4a4", "8fa0a8",
+"c9b79d",
          "f0ede6", "d2c7d0", "7d8a80", "5d6b78", "b5a48f", "e8e4da", "e9e2d0")  # fmt: skip
 WALLPAPERS = ("trellis", "leaves", "pinstripe", "dots", "chevron")
 
@@ -47,7 +52,9 @@ class Space:
     accent: Finish  # of the back wall
 
     def frame(self, side: str) -> tuple[float, float, float, float]:
-        """The wall's start x, y and direction, seen so that the room is to the right of it: back, left, right, front."""
+        """The wall's start x, y and direction, seen so that the room is to the right of it: back, left,
+        right, front.
+        """
         return {
             "back": (0.0, self.depth, 1.0, 0.0), "left": (0.0, 0.0, 0.0, 1.0),
             "right": (self.width, self.depth, 0.0, -1.0), "front": (self.width, 0.0, -1.0, 0.0),

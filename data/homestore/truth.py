@@ -1,7 +1,7 @@
 """Which product is where in a picture, computed from the shapes themselves, without any renderer.
 
-A z-buffer over pixel centres in float64: no sampling, no noise, the same on every machine. What it says is checked
-against a mask that Cycles renders (`render.mask`). Glass counts as solid.
+A z-buffer over pixel centres in float64: no sampling, no noise, the same on every machine. What it says is
+checked against a mask that Cycles renders (`render.mask`). Glass counts as solid.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ CHUNK = 4_000_000  # pixel tests done at once, to bound memory
 
 @dataclass(frozen=True)
 class Seen:
-    """One object of a picture: its number, box in fractions, visible share of its own pixels, share of the picture."""
+    """One object of a picture: its number, box in fractions, visible share of its own pixels, share of the
+    picture.
+    """
 
     number: int
     box: tuple[float, float, float, float]
@@ -50,7 +52,9 @@ def look(shot: Shot) -> list[Seen]:
 
 
 def id_mask(things: list[Floats], camera: Camera) -> Ints:
-    """The number (place in the list) of the nearest thing at each pixel [height, width]; 0 also where there is none."""
+    """The number (place in the list) of the nearest thing at each pixel [height, width]; 0 also where there
+    is none.
+    """
     depth = np.full(camera.width * camera.height, np.inf)
     owner = np.zeros(camera.width * camera.height, dtype=np.int64)
     for number, thing in enumerate(things):
@@ -64,7 +68,9 @@ def id_mask(things: list[Floats], camera: Camera) -> Ints:
 
 
 def _pixels_alone(thing: Floats, camera: Camera) -> int:
-    """How many pixels the thing would cover with nothing before it and the picture three times as wide and high."""
+    """How many pixels the thing would cover with nothing before it and the picture three times as wide and
+    high.
+    """
     width, height = 3 * camera.width, 3 * camera.height
     shifted = thing + np.array([camera.width, camera.height, 0.0])
     covered = np.zeros(width * height, dtype=bool)
@@ -74,7 +80,8 @@ def _pixels_alone(thing: Floats, camera: Camera) -> int:
 
 
 def _project(world: Floats, camera: Camera) -> Floats:
-    """World triangles [T, 3, 3] as pixel column, row and 1/distance, cut where they pass behind the camera."""
+    """World triangles [T, 3, 3] as pixel column, row and 1/distance,
+    cut where they pass behind the camera."""
     clipped = _clip(camera.see(world))
     inverse = 1 / clipped[..., 2]
     column = camera.width / 2 + camera.focal * clipped[..., 0] * inverse
@@ -83,7 +90,9 @@ def _project(world: Floats, camera: Camera) -> Floats:
 
 
 def _clip(seen: Floats) -> Floats:
-    """Triangles in camera space with what lies nearer than NEAR cut away (one with one corner behind becomes two)."""
+    """Triangles in camera space with what lies nearer than NEAR cut away (one with one corner behind
+    becomes two).
+    """
     ahead = seen[..., 2] > NEAR
     count = ahead.sum(axis=1)
     kept = [seen[count == 3]]
@@ -111,7 +120,9 @@ def _cut(a: Floats, b: Floats) -> Floats:
 
 
 def _cover(thing: Floats, width: int, height: int) -> list[tuple[Ints, Floats]]:
-    """Pixels whose centre lies in a triangle, with the distance there, in batches of triangles of similar size."""
+    """Pixels whose centre lies in a triangle, with the distance there, in batches of triangles of similar
+    size.
+    """
     limit = np.array([width, height])
     low = np.clip(np.ceil(thing[..., :2].min(axis=1) - 0.5), 0, limit).astype(np.int64)
     high = np.clip(np.floor(thing[..., :2].max(axis=1) - 0.5) + 1, 0, limit).astype(np.int64)

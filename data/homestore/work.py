@@ -142,7 +142,8 @@ def photo_row(
     subject = next(truth_row(s, product) for s in seen if s.number == number)
     others = [truth_row(s, scene.products[s.number - 1]) for s in seen if s.number != number]
     return {
-        "path": job.key, **subject, "label": product.category, "group": product.group, "room": scene.kind, "split": scene.split,
+        "path": job.key, **subject, "label": product.category, "group": product.group, "room": scene.kind,
+        "split": scene.split,
         "width": camera.width, "height": camera.height, "handling": asdict(hand), "others": others,
     }  # fmt: skip
 
@@ -150,6 +151,7 @@ def photo_row(
 def truth_row(seen: Seen, product: Product) -> dict[str, Any]:
     """One object of a picture."""
     return {
-        "product": product.product, "category": product.category, "box": [round(float(v), DIGITS) for v in seen.box],
+        "product": product.product, "category": product.category, "box": [round(float(v),
+        DIGITS) for v in seen.box],
         "visible": round(seen.visible, DIGITS), "area": round(seen.area, DIGITS + 1),
     }  # fmt: skip

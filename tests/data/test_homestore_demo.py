@@ -1,4 +1,6 @@
-"""The committed home store: what anyone may rely on in data/homestore/demo, checked with numpy and Pillow alone."""
+"""The committed home store: what anyone may rely on in data/homestore/demo, checked with numpy and Pillow
+alone.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,10 @@ from PIL import Image
 STORE = Path(__file__).resolve().parents[2] / "data" / "homestore" / "demo"
 MEGABYTE = 1_000_000
 CATEGORIES = {
-    "Artwork", "Beds & Bed Frames", "Benches", "Cabinets & Storage", "Candles", "Chairs", "Curtains & Drapes", "Dressers",
-    "Fireplaces", "Folding Chairs & Stools", "Lighting", "Mirrors", "Ottomans", "Pillows", "Rugs", "Shelving", "Sofas",
+    "Artwork", "Beds & Bed Frames", "Benches", "Cabinets & Storage", "Candles", "Chairs",
+    "Curtains & Drapes", "Dressers",
+    "Fireplaces", "Folding Chairs & Stools", "Lighting", "Mirrors", "Ottomans", "Pillows", "Rugs",
+    "Shelving", "Sofas",
     "Table & Bar Stools", "Tables", "Vases", "Plants", "Clocks", "TVs",
 }  # fmt: skip
 

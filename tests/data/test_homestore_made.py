@@ -1,4 +1,6 @@
-"""How the home store is made: one seed gives the same truth, and the truth agrees with a second, independent way."""
+"""How the home store is made: one seed gives the same truth, and the truth agrees with a second,
+independent way.
+"""
 
 from __future__ import annotations
 

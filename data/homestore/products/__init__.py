@@ -17,6 +17,7 @@ from data.homestore.products.vases import Vase
 from data.homestore.products.walls import Artwork, Mirror
 
 KINDS: tuple[type[Design], ...] = (
-    Artwork, Bed, Bench, Cabinet, Candle, Chair, Curtain, Dresser, Fireplace, FoldingSeat, FloorLamp, TableLamp, Pendant,
+    Artwork, Bed, Bench, Cabinet, Candle, Chair, Curtain, Dresser, Fireplace, FoldingSeat, FloorLamp,
+    TableLamp, Pendant,
     Mirror, Ottoman, Pillow, Rug, Shelving, Sofa, BarStool, Table, Vase, Plant, Clock, Television,
 )  # fmt: skip

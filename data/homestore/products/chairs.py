@@ -1,5 +1,7 @@
 """Chairs; folding chairs and stools."""
 
+# ruff: noqa: D102, RUF012 - what the properties mean is said in design.Design
+
 from __future__ import annotations
 
 import math
@@ -288,9 +290,7 @@ class FoldingSeat(Design):
                 inset = 0.018 * k
                 for y in (-d / 2 + inset, d / 2 - inset):
                     parts.append(tube([(s * w / 2, y, 0.012), (-s * w / 2, y, z)], 0.013, frame, square=True))
-                for x, h in ((s * w / 2, 0.06), (-s * w / 2, z)):
-                    t = 1 - h / z if h < z else 0
-                    x = s * w / 2 * (2 * t - 1) if h < z else x
+                for x, h in ((s * w / 2 * (1 - 2 * 0.06 / z), 0.06), (-s * w / 2, z)):
                     parts.append(tube([(x, -d / 2, h), (x, d / 2, h)], 0.011, frame))
             parts.append(_sling(w, d - 0.02, z + 0.014, 0.05, cover))
             return Model(parts)

@@ -1,5 +1,7 @@
 """Clocks and televisions."""
 
+# ruff: noqa: D102, RUF012 - what the properties mean is said in design.Design
+
 from __future__ import annotations
 
 import math
@@ -158,8 +160,10 @@ class Clock(Design):
         return parts
 
 
-SHOWS = {"dusk": ("d98e5f", "f6d9a0", "7a5a6a", "3f4a63", "26324a"), "sea": ("8fc0d8", "f4f0e0", "4d87a8", "2c5d80", "1d3f5c"),
-         "forest": ("bfd3c0", "f2ead0", "7fa07a", "4a7050", "2c4c38"), "off": ("101012", "101012", "101012", "101012", "101012")}  # fmt: skip
+SHOWS = {"dusk": ("d98e5f", "f6d9a0", "7a5a6a", "3f4a63", "26324a"), "sea": ("8fc0d8", "f4f0e0", "4d87a8",
+    "2c5d80", "1d3f5c"),
+         "forest": ("bfd3c0", "f2ead0", "7fa07a", "4a7050", "2c4c38"), "off": ("101012", "101012", "101012",
+         "101012", "101012")}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Lamps that stand, hang or sit on a table."""
 
+# ruff: noqa: D102, RUF012 - what the properties mean is said in design.Design
+
 from __future__ import annotations
 
 import math

@@ -1,5 +1,7 @@
 """Sofas and beds."""
 
+# ruff: noqa: D102, RUF012 - what the properties mean is said in design.Design
+
 from __future__ import annotations
 
 from dataclasses import dataclass

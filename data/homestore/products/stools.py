@@ -1,5 +1,7 @@
 """Bar stools, benches, ottomans."""
 
+# ruff: noqa: D102, RUF012 - what the properties mean is said in design.Design
+
 from __future__ import annotations
 
 import math

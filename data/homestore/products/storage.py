@@ -1,5 +1,7 @@
 """Cabinets, dressers, shelving."""
 
+# ruff: noqa: D102, RUF012 - what the properties mean is said in design.Design
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -93,8 +95,10 @@ class Cabinet(Design):
 
     def model(self) -> Model:
         w, d, z, h = {
-            "Sideboard": (1.45, 0.44, 0.18, 0.80), "Media": (1.55, 0.40, 0.14, 0.52), "Nightstand": (0.46, 0.40, 0.18, 0.58),
-            "Wardrobe": (1.05, 0.56, 0.08, 1.95), "Display": (0.82, 0.40, 0.12, 1.7), "Hall": (0.85, 0.36, 0.16, 0.86),
+            "Sideboard": (1.45, 0.44, 0.18, 0.80), "Media": (1.55, 0.40, 0.14, 0.52), "Nightstand": (0.46,
+            0.40, 0.18, 0.58),
+            "Wardrobe": (1.05, 0.56, 0.08, 1.95), "Display": (0.82, 0.40, 0.12, 1.7), "Hall": (0.85, 0.36,
+            0.16, 0.86),
         }[self.shape]  # fmt: skip
         w *= self.size
         metal = finish("metal black") if self.legs in ("hairpin", "sled") else finish(self.body)
@@ -355,7 +359,9 @@ SPINES = ("8a3b32", "2f4b66", "d2c3a5", "41563f", "b98b3e", "5b4a63", "c9c4ba", 
 
 
 def dressed(shelves: list[tuple[float, float, float, float]], room: float, columns: int = 1) -> Parts:
-    """Books, boxes and pots on shelves (z, width, depth, y), so that they look used; the same ones every time."""
+    """Books, boxes and pots on shelves (z, width, depth, y), so that they look used; the same ones every
+    time.
+    """
     from data.homestore.finishes import Finish
     from data.homestore.products.vases import pot
 

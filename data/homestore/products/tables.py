@@ -1,5 +1,7 @@
 """Tables and fireplaces."""
 
+# ruff: noqa: D102, RUF012 - what the properties mean is said in design.Design
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -60,7 +62,8 @@ class Table(Design):
 
     def model(self) -> Model:
         w, d, h = {
-            "Dining": (1.7, 0.88, 0.75), "Round Dining": (1.15, 1.15, 0.75), "Pedestal Dining": (1.1, 1.1, 0.75),
+            "Dining": (1.7, 0.88, 0.75), "Round Dining": (1.15, 1.15, 0.75), "Pedestal Dining": (1.1, 1.1,
+            0.75),
             "Trestle Dining": (1.8, 0.9, 0.75), "Coffee": (1.1, 0.6, 0.42), "Oval Coffee": (1.15, 0.65, 0.40),
             "Nest Coffee": (0.8, 0.8, 0.42), "Side": (0.45, 0.45, 0.55), "Drum Side": (0.42, 0.42, 0.50),
             "Console": (1.2, 0.34, 0.80), "Writing": (1.2, 0.6, 0.75), "Bar": (1.25, 0.6, 1.02),

@@ -1,5 +1,7 @@
 """Curtains, pillows, rugs."""
 
+# ruff: noqa: D102, RUF012 - what the properties mean is said in design.Design
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -38,9 +40,12 @@ CLOTH_PATTERNS = (
     "leaves",
     "diamonds",
 )
-PATTERN_WORDS = {"plain": "", "stripes": "striped", "pinstripe": "pinstripe", "check": "checked", "dots": "dotted",
-                 "chevron": "chevron", "trellis": "trellis", "leaves": "leaf-print", "diamonds": "diamond-pattern",
-                 "berber": "berber-pattern", "persian": "medallion", "faded": "vintage medallion", "tide": "wave-pattern",
+PATTERN_WORDS = {"plain": "", "stripes": "striped", "pinstripe": "pinstripe", "check": "checked",
+    "dots": "dotted",
+                 "chevron": "chevron", "trellis": "trellis", "leaves": "leaf-print",
+                 "diamonds": "diamond-pattern",
+                 "berber": "berber-pattern", "persian": "medallion", "faded": "vintage medallion",
+                 "tide": "wave-pattern",
                  "bordered": "bordered", "abstract": "abstract", "brush": "watercolour"}  # fmt: skip
 
 
@@ -122,7 +127,7 @@ class Curtain(Design):
                 _knob(s * (width / 2 + 0.12), y, z_rod, rod),
                 tube([(s * width / 2, y, z_rod), (s * width / 2, 0, z_rod)], 0.008, rod),
             ]
-        part_width = width * (0.40 if self.shape != "Tied-Back" else 0.4)
+        part_width = width * 0.4
         for s in (-1, 1):
             parts.append(self._panel(s, width, part_width, h, y, fabric))
             folds = self.fullness

@@ -1,5 +1,7 @@
 """Artwork and mirrors."""
 
+# ruff: noqa: D102, RUF012 - what the properties mean is said in design.Design
+
 from __future__ import annotations
 
 import math
@@ -16,8 +18,10 @@ INKS = {
     "black": ("26262a", "8f8f8c", "c5bfb2", "55504a"), "mustard": ("c9942e", "3f5a63", "d86f45", "6d7f52"),
     "red": ("a8362f", "e0a845", "2f3d5c", "d9cdb8"), "teal": ("22686c", "7fb5a8", "e0a96a", "233c4c"),
 }  # fmt: skip
-SUBJECTS = {"abstract": "Abstract Shapes", "landscape": "Landscape", "brush": "Colour Field", "lines": "Line Drawing",
-            "blocks": "Geometric Blocks", "botanical": "Botanical", "portrait": "Figure", "tide": "Shore"}  # fmt: skip
+SUBJECTS = {"abstract": "Abstract Shapes", "landscape": "Landscape", "brush": "Colour Field",
+    "lines": "Line Drawing",
+            "blocks": "Geometric Blocks", "botanical": "Botanical", "portrait": "Figure",
+            "tide": "Shore"}  # fmt: skip
 
 
 @dataclass(frozen=True)
