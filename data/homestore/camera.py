@@ -42,8 +42,8 @@ class Camera:
 
     def see(self, points: Floats) -> Floats:
         """World points [..., 3] as right, up and distance ahead of the camera, metres."""
-        seen = (points - np.array(self.position)) @ self.axes().T
-        return seen * (1, 1, -1)
+        seen: Floats = (points - np.array(self.position)) @ self.axes().T * (1, 1, -1)
+        return seen
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ def near_alike(one: Design, other: Design) -> bool:
     if type(one) is not type(other):
         return False
     fields = dataclasses.fields(one)
-    return sum(getattr(one, f.name) != getattr(other, f.name) for f in fields) <= 1
+    return sum(bool(getattr(one, f.name) != getattr(other, f.name)) for f in fields) <= 1
 
 
 def catalogue(

@@ -43,13 +43,15 @@ def _grain(vertices: Floats) -> Floats:
     """Texture coordinates whose x runs along the longest side,
     shifted so that no two boards look the same."""
     order = np.argsort(-np.ptp(vertices, axis=0), kind="stable")
-    return vertices[:, order] + 7.3 * np.abs(vertices.mean(axis=0)).sum()
+    shifted: Floats = vertices[:, order] + 7.3 * np.abs(vertices.mean(axis=0)).sum()
+    return shifted
 
 
 def planar(vertices: Floats) -> Floats:
     """Fractions of a picture laid on the part from above."""
     low, extent = vertices.min(axis=0), np.maximum(np.ptp(vertices, axis=0), 1e-9)
-    return (vertices - low) / extent
+    fractions: Floats = (vertices - low) / extent
+    return fractions
 
 
 def part(vertices: Floats, faces: Ints, finish: Finish, smooth: bool | NDArray[np.bool_] = True) -> Part:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,9 @@ def rgb(colour: str) -> tuple[float, float, float]:
     return int(colour[0:2], 16), int(colour[2:4], 16), int(colour[4:6], 16)
 
 
-def _pick(colours: Grid, index: Grid) -> Grid:
-    return colours[np.asarray(index, dtype=int) % len(colours)]
+def _pick(colours: Grid, index: Any) -> Grid:
+    picked: Grid = colours[np.asarray(index, dtype=int) % len(colours)]
+    return picked
 
 
 def _noise(rng: random.Random, x: Grid, y: Grid, scale: float, octaves: int = 4) -> Grid:
@@ -118,7 +120,7 @@ def _abstract(rng: random.Random, c: Grid, x: Grid, y: Grid) -> Grid:
 
 def _landscape(rng: random.Random, c: Grid, x: Grid, y: Grid) -> Grid:
     """Hills in layers under a sky with a sun."""
-    out = c[0] * (0.75 + 0.25 * y[..., None]) + (1 - y[..., None]) * 40
+    out: Grid = c[0] * (0.75 + 0.25 * y[..., None]) + (1 - y[..., None]) * 40
     sun_x, sun_y, size = 0.2 + 0.6 * rng.random(), 0.62 + 0.2 * rng.random(), 0.06 + 0.06 * rng.random()
     out[np.hypot(x - sun_x, y - sun_y) < size] = c[1]
     for layer in range(4):
@@ -132,7 +134,8 @@ def _brush(rng: random.Random, c: Grid, x: Grid, y: Grid) -> Grid:
     value = (_noise(rng, x, y, 0.7, 5) * 0.5 + 0.5) * (len(c) - 0.01)
     low = np.clip(np.floor(value), 0, len(c) - 1).astype(int)
     share = np.clip((value - low) * 3 - 1, 0, 1)[..., None]
-    return c[low] * (1 - share) + c[np.minimum(low + 1, len(c) - 1)] * share
+    mixed: Grid = c[low] * (1 - share) + c[np.minimum(low + 1, len(c) - 1)] * share
+    return mixed
 
 
 def _lines(rng: random.Random, c: Grid, x: Grid, y: Grid) -> Grid:
@@ -242,16 +245,13 @@ def _tide(rng: random.Random, c: Grid, x: Grid, y: Grid) -> Grid:
 def _faded(rng: random.Random, c: Grid, x: Grid, y: Grid) -> Grid:
     """A worn vintage rug."""
     wear = np.clip(_noise(rng, x, y, 1.6, 5) * 0.8 + 0.45, 0, 0.85)[..., None]
-    return _persian(rng, c, x, y) * (1 - wear) + c[0] * wear
+    worn: Grid = _persian(rng, c, x, y) * (1 - wear) + c[0] * wear
+    return worn
 
 
 def _screen(rng: random.Random, c: Grid, x: Grid, y: Grid) -> Grid:
     """A television programme: a dusk landscape."""
     return _landscape(rng, c, x, y)
-
-
-def _books(rng: random.Random, c: Grid, x: Grid, y: Grid) -> Grid:
-    return _pick(c, (np.abs(y - 0.75) < 0.05) * 1)
 
 
 def _sky(rng: random.Random, c: Grid, x: Grid, y: Grid) -> Grid:
@@ -262,7 +262,8 @@ def _sky(rng: random.Random, c: Grid, x: Grid, y: Grid) -> Grid:
     green = c[2] * (0.85 + 0.3 * _noise(rng, x, y, 4, 4)[..., None])
     out = out * (1 - soft) + green * soft
     lawn = np.clip((0.22 - y) * 30, 0, 1)[..., None]
-    return out * (1 - lawn) + c[3] * lawn
+    view: Grid = out * (1 - lawn) + c[3] * lawn
+    return view
 
 
 PAINTERS: dict[str, Painter] = {
@@ -288,7 +289,6 @@ PAINTERS: dict[str, Painter] = {
     "tide": _tide,
     "faded": _faded,
     "screen": _screen,
-    "books": _books,
     "sky": _sky,
 }
 

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageFilter
 
+from data.homestore.arrange import KINDS
 from data.homestore.camera import Camera
 from data.homestore.catalogue import Product
 from data.homestore.mesh import bounds
-from data.homestore.rooms import KINDS, Room, Scene, furnish, shot
+from data.homestore.rooms import Room, Scene, furnish, shot
 from data.homestore.truth import look
 
 ATTEMPTS = 200

@@ -13,11 +13,12 @@ from data.homestore.paint import paint, rgb
 
 def linear(colour: str) -> tuple[float, float, float, float]:
     """A hex sRGB colour as linear RGBA."""
-    return (*(float(_decode(np.array(v / 255))) for v in rgb(colour)), 1.0)
+    red, green, blue = (_decode(v / 255) for v in rgb(colour))
+    return red, green, blue, 1.0
 
 
-def _decode(srgb: Any) -> Any:
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+def _decode(srgb: float) -> float:
+    return srgb / 12.92 if srgb <= 0.04045 else float(((srgb + 0.055) / 1.055) ** 2.4)
 
 
 class _Nodes:

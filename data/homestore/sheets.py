@@ -12,10 +12,11 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 COLUMNS = 6
+Shown = tuple[Path, str, list[list[float]]]  # picture, caption, boxes
 CAPTION = 16  # pixels below each picture
 
 
-def sheet(pictures: Sequence[tuple[Path, str, list[list[float]]]], columns: int = COLUMNS) -> Image.Image:
+def sheet(pictures: Sequence[Shown], columns: int = COLUMNS) -> Image.Image:
     """Pictures at full size in a grid, each with a caption and its boxes (fractions) drawn."""
     images = []
     for path, _, boxes in pictures:
@@ -51,7 +52,7 @@ def main() -> None:
     arguments = parser.parse_args()
     store, out = arguments.store, arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    categories = defaultdict(list)
+    categories: dict[str, list[Shown]] = defaultdict(list)
     for row in read(store / "catalog.jsonl"):
         categories[row["category"]].append((store / row["path"], f"{row['product']} {row['title']}", []))
     for category, pictures in categories.items():
@@ -60,7 +61,9 @@ def main() -> None:
         )
     for name in ("scenes", "photos"):
         rows = read(store / f"{name}.jsonl")[: arguments.rooms]
-        plain = [(store / r["path"], f"{Path(r['path']).stem} {r.get('room', '')}", []) for r in rows]
+        plain: list[Shown] = [
+            (store / r["path"], f"{Path(r['path']).stem} {r.get('room', '')}", []) for r in rows
+        ]
         boxed = [
             (store / r["path"], Path(r["path"]).stem, [o["box"] for o in r.get("objects", [r])]) for r in rows
         ]

@@ -27,7 +27,8 @@ def shot(design: Design, second: bool, size: int, samples: int) -> Shot:
     camera = frame(parts, turn, height, size)
     low, high = bounds(parts)
     reach = float(np.linalg.norm(high - low))
-    centre = tuple(float(v) for v in (low + high) / 2)
+    x0, y0, z0 = ((low + high) / 2).tolist()
+    centre = (x0, y0, z0)
 
     def place(x: float, y: float, z: float) -> tuple[float, float, float]:
         return centre[0] + x * reach, centre[1] + y * reach, centre[2] + z * reach

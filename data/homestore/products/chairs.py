@@ -316,8 +316,8 @@ class FoldingSeat(Design):
                     parts.append(box((0.026, 0.026, 0.24 if y < 0 else 0.46), frame, (s * x * 0.95, y, z)))
                 parts.append(box((0.05, d + 0.03, 0.022), frame, (s * x * 0.95, 0, z + 0.23), 0.008))
             parts.append(_sling(2 * x * 0.92, d - 0.06, z + 0.012, 0.03, cover))
-            back = _sling(2 * x * 0.95, 0.20, 0, 0.02, cover)
-            parts += move(turn([back], 90, "x"), (0, d / 2 - 0.015, z + 0.35))
+            rest = _sling(2 * x * 0.95, 0.20, 0, 0.02, cover)
+            parts += move(turn([rest], 90, "x"), (0, d / 2 - 0.015, z + 0.35))
             return Model(parts)
         z, d, back, metal = 0.46, 0.40, 0.40, self.frame.startswith("metal")
         thick = 0.010 if metal else 0.013

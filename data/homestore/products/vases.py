@@ -37,6 +37,10 @@ POTS: dict[str, list[tuple[float, float]]] = {
 }  # fmt: skip
 
 
+def _spline(p: float, q: float, r: float, s: float, t: float) -> float:
+    return 0.5 * (2 * q + (r - p) * t + (2 * p - 5 * q + 4 * r - s) * t**2 + (3 * q - p - 3 * r + s) * t**3)
+
+
 def smooth(profile: list[tuple[float, float]], steps: int = 4) -> list[tuple[float, float]]:
     """A Catmull-Rom curve through the points from the third on; the base stays sharp."""
     points = profile[2:]
@@ -44,22 +48,8 @@ def smooth(profile: list[tuple[float, float]], steps: int = 4) -> list[tuple[flo
     for i in range(len(points) - 1):
         a, b, c, d = points[max(i - 1, 0)], points[i], points[i + 1], points[min(i + 2, len(points) - 1)]
         for k in range(steps):
-            t = k / steps
-            out.append(
-                tuple(
-                    max(
-                        0.0,
-                        0.5
-                        * (
-                            2 * q
-                            + (r - p) * t
-                            + (2 * p - 5 * q + 4 * r - s) * t**2
-                            + (3 * q - p - 3 * r + s) * t**3
-                        ),
-                    )
-                    for p, q, r, s in zip(a, b, c, d, strict=True)
-                )
-            )  # type: ignore[arg-type]
+            radius, height = (_spline(*four, k / steps) for four in zip(a, b, c, d, strict=True))
+            out.append((max(0.0, radius), max(0.0, height)))
     return [*out, points[-1]]
 
 
