@@ -25,7 +25,7 @@ class Camera:
 
     def axes(self) -> Floats:
         """Rows: right, up, backward, as unit vectors in the world."""
-        backward = np.array(self.position) - np.array(self.target)
+        backward = np.subtract(self.position, self.target, dtype=np.float64)
         backward /= np.linalg.norm(backward)
         right = np.cross((0.0, 0.0, 1.0), backward)
         right /= np.linalg.norm(right)

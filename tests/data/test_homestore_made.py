@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.homestore import mesh, truth
@@ -21,9 +21,11 @@ from data.homestore.finishes import finish
 from data.homestore.mesh import bounds
 from data.homestore.products import KINDS
 from data.homestore.profiles import PROFILES
-from data.homestore.work import Job, jobs, plan
+from data.homestore.sheets import read
+from data.homestore.work import FILES, Job, jobs, plan
 
 DEMO = PROFILES["demo"]
+STORE = Path(__file__).resolve().parents[2] / "data" / "homestore" / "demo"
 WOOD = finish("wood oak")
 AHEAD = Camera((0, -4, 1), (0, 0, 1), 60, 160, 120)
 
@@ -47,6 +49,7 @@ def test_every_silhouette_has_a_sound_shape(kind: type[Design]) -> None:
             assert abs(high[2]) < 0.001
 
 
+@settings(deadline=None, max_examples=25)
 @given(st.sampled_from(KINDS), st.integers(0, 10_000))
 def test_near_alikes_differ_in_one_field_and_can_be_told_apart(kind: type[Design], seed: int) -> None:
     rng = random.Random(seed)
@@ -66,16 +69,12 @@ def test_the_catalogue_text_names_what_is_seen() -> None:
 
 
 def test_two_runs_give_the_same_truth() -> None:
-    some = [job for job in jobs(DEMO) if job.number in (0, 7)]
+    some = [job for job in jobs(DEMO) if job.number == 7]
     assert [planned(job) for job in some] == [planned(job) for job in some]
 
 
 def test_the_committed_truth_is_what_the_code_makes() -> None:
-    from test_homestore_demo import read
-
-    committed = {
-        name: {r["path"]: r for r in read(name)} for name in ("catalog.jsonl", "scenes.jsonl", "photos.jsonl")
-    }
+    committed = {name: {r["path"]: r for r in read(STORE / name)} for name in FILES}
     for job in [job for job in jobs(DEMO) if job.number in (3, 50)]:
         assert planned(job) == committed[job.file][job.key]
 
@@ -114,6 +113,7 @@ def test_things_behind_the_camera_are_cut_away() -> None:
     assert 0.4 < seen.box[1] < 0.6  # up to the horizon
 
 
+@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 1000))
 def test_the_nearest_triangle_wins_as_in_a_dumber_z_buffer(seed: int) -> None:
     rng = np.random.default_rng(seed)
