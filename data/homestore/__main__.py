@@ -47,8 +47,8 @@ def main() -> None:
         with (out / job.file).open("a", encoding="utf-8") as lines:
             lines.write(_line(row))
     for name in FILES:
-        wanted = [rows[name][job.key] for job in todo if job.file == name]
-        _write(out / name, wanted)
+        present = (job.key for job in jobs(profile) if job.file == name and job.key in rows[name])
+        _write(out / name, [rows[name][key] for key in present])
     print(f"{profile.name}: {', '.join(f'{len(rows[name])} lines in {name}' for name in FILES)}, in {out}")
 
 
