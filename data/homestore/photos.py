@@ -41,11 +41,11 @@ def photo(
     pool: Sequence[Product],
     size: tuple[int, int],
     samples: int,
-) -> tuple[Scene, int]:
+) -> tuple[Scene, int] | None:
     """A photo of some product of this category: the scene, and the number of the object it is of.
 
     The first attempt in which the product is large enough, in view and in the frame; failing that, the best
-    one.
+    one. None where no room of this split shows any product of the category.
     """
     best: tuple[float, Scene, int] | None = None
     for attempt in range(ATTEMPTS):
@@ -72,9 +72,7 @@ def photo(
         score = min(seen.area, 0.2) * seen.visible
         if best is None or score > best[0]:
             best = (score, scene, target + 1)
-    if best is None:
-        raise ValueError(f"{name}: no room of this split shows any product of {category}")
-    return best[1], best[2]
+    return best and best[1:]
 
 
 def _aim(room: Room, target: int, rng: random.Random, size: tuple[int, int]) -> Camera | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from data.homestore import catalogue, photos, rooms, studio
 from data.homestore.catalogue import Product
-from data.homestore.profiles import PROFILES, Profile
+from data.homestore.profiles import CATEGORIES, PROFILES, Profile
 from data.homestore.truth import Seen, look
 
 FILES = ("catalog.jsonl", "scenes.jsonl", "photos.jsonl")
@@ -112,10 +112,14 @@ def plan(profile: Profile, products: Sequence[Product], job: Job) -> tuple[dict[
         )
         return scene_row(job, scene, look(scene.shot)), iter([scene.shot])
     name = f"photo-{job.number + 1:04d}"
-    category = profile.category(job.number)
-    scene, number = photos.photo(
-        name, profile.seed, split, category, pool, profile.photo_size, profile.photo_samples
-    )
+    found = None
+    for later in range(len(CATEGORIES)):  # the next category where this one cannot be shown
+        category = profile.category(job.number + later)
+        size, samples = profile.photo_size, profile.photo_samples
+        found = found or photos.photo(name, profile.seed, split, category, pool, size, samples)
+    if found is None:
+        raise ValueError(f"{job.key}: no room of split {split} shows any product")
+    scene, number = found
     hand = photos.handling(random.Random(f"{profile.seed}/{name}/hand"))
     return photo_row(job, scene, number, look(scene.shot), hand), iter([scene.shot])
 
