@@ -1,0 +1,1 @@
+"""The project's own pictures and the code that makes them."""
