@@ -36,9 +36,7 @@ def main() -> None:
         (out / folder).mkdir(parents=True, exist_ok=True)
     if not arguments.truth_only:
         missing = [
-            job
-            for job in todo
-            if not all((out / p).exists() for p in job.pictures) or job.key not in rows[job.file]
+            job for job in todo if not all((out / p).exists() for p in job.pictures) or job.key not in rows[job.file]
         ]
     else:
         missing = [job for job in todo if job.key not in rows[job.file]]
@@ -57,9 +55,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--profile", choices=PROFILES, default="demo")
     parser.add_argument("--out", type=Path, required=True, help="folder for pictures and truth")
     parser.add_argument("--limit", type=int, help="only the first so many products, rooms and photos each")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)"
-    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     parser.add_argument("--truth-only", action="store_true", help="no pictures; needs no Blender")
     arguments = parser.parse_args()
     # Looked for, not imported: importing it changes sys.path, which the workers inherit and then fail to

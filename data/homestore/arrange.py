@@ -21,9 +21,7 @@ def _living(f: Furnisher) -> None:
     if sofa:
         low, high = bounds(sofa.parts)
         cx, cy = float(low[0] + high[0]) / 2, float(low[1] + high[1]) / 2
-        ahead = {"back": (0, -1), "left": (1, 0), "right": (-1, 0)}[
-            side if against(sofa, f.space, side) else "back"
-        ]
+        ahead = {"back": (0, -1), "left": (1, 0), "right": (-1, 0)}[side if against(sofa, f.space, side) else "back"]
         reach = 1.12
         cx, cy = cx + ahead[0] * reach, cy + ahead[1] * reach
     across = 90 if side in ("left", "right") else 0
@@ -50,9 +48,7 @@ def _living(f: Furnisher) -> None:
         f.stand(f.pick("Ottoman"), cx - hand * 1.25, cy - 0.35, rng.uniform(-20, 20))
     lamp_x = (cx + rng.choice((-1, 1)) * 1.55) if not across else (0.35 if side == "left" else w - 0.35)
     f.stand(f.pick("FloorLamp"), lamp_x, d - 0.4, rng.uniform(-30, 30))
-    side_table = (
-        f.stand(f.pick("Table", "Side", "Drum Side"), cx - (lamp_x - cx), d - 0.5, 0) if not across else None
-    )
+    side_table = f.stand(f.pick("Table", "Side", "Drum Side"), cx - (lamp_x - cx), d - 0.5, 0) if not across else None
     f.on_top(side_table, f.pick("TableLamp") or f.pick("Plant", "Cactus", "Pothos"), 0.0)
     if rng.random() < 0.45:
         mantel = f.against(f.pick("Fireplace"), rng.choice(("left", "right", "back")))
@@ -113,16 +109,12 @@ def _bedroom(f: Furnisher) -> None:
             along = built.throw(rng, min(0.7, half * 1.2), 0.9, 0.26)
             if not turned:
                 f.clutter += move(along, (cx + rng.uniform(-0.2, 0.2), float(low[1]) - 0.01, 0.575))
-    chest = f.against(
-        f.pick("Dresser") or f.pick("Cabinet", "Wardrobe"), rng.choice(("left", "right", "back"))
-    )
+    chest = f.against(f.pick("Dresser") or f.pick("Cabinet", "Wardrobe"), rng.choice(("left", "right", "back")))
     if chest and chest.tops:
         toward = facing(chest, f.space)
         f.on_top(chest, f.pick("Vase") or f.pick("Plant", "Cactus", "Pothos"), 0.35)
         if rng.random() < 0.6:
-            f.on_top(
-                chest, f.pick("Clock", "Mantel") if rng.random() < 0.4 else f.pick("Candle"), -0.35, toward
-            )
+            f.on_top(chest, f.pick("Clock", "Mantel") if rng.random() < 0.4 else f.pick("Candle"), -0.35, toward)
         f.litter(chest, built.books(rng, 2), 0.0)
         wall, t = nearest_wall(chest, f.space)
         f.hang(f.pick("Mirror"), wall, t, 1.5)
@@ -178,9 +170,7 @@ def _dining(f: Furnisher) -> None:
     f.on_top(table, f.pick("Vase") if rng.random() < 0.7 else f.pick("Candle"), 0.0)
     f.litter(table, built.fruit_bowl(rng), 0.35, 0.15)
     f.litter(table, built.mug(rng), -0.35, 0.06)
-    board = f.against(
-        f.pick("Cabinet", "Sideboard", "Display", "Hall"), rng.choice(("back", "back", "left", "right"))
-    )
+    board = f.against(f.pick("Cabinet", "Sideboard", "Display", "Hall"), rng.choice(("back", "back", "left", "right")))
     if board and board.tops:
         f.on_top(board, f.pick("TableLamp"), rng.choice((-0.4, 0.4)))
         f.on_top(board, f.pick("Candle") or f.pick("Vase"), 0.05)
@@ -214,9 +204,9 @@ def _study(f: Furnisher) -> None:
         wall, _ = nearest_wall(desk, f.space)
         dx, dy = {"back": (0, -1), "left": (1, 0), "right": (-1, 0)}.get(wall, (0, -1))
         half = (float(high[1] - low[1]) if dy else float(high[0] - low[0])) / 2
-        seat = f.pick(
-            "Chair", "Shell", "Slat-Back", "Parsons", "Windsor", "Cross-Back", "Ladder-Back"
-        ) or f.pick("FoldingSeat")
+        seat = f.pick("Chair", "Shell", "Slat-Back", "Parsons", "Windsor", "Cross-Back", "Ladder-Back") or f.pick(
+            "FoldingSeat"
+        )
         turned = {"back": 180, "left": -90, "right": 90}.get(wall, 180) + rng.uniform(-25, 25)
         f.stand(seat, x + dx * (half + 0.22), y + dy * (half + 0.22), turned, 0.0, desk)
         f.on_top(desk, f.pick("TableLamp", "Desk") or f.pick("TableLamp"), rng.choice((-0.48, 0.48)))
@@ -235,9 +225,7 @@ def _study(f: Furnisher) -> None:
         f.against(f.pick("Shelving", "Bookcase", "Industrial", "Ladder", "Cube", "Etagere"), wall)
     f.hang(f.pick("Shelving", "Wall"), rng.choice(("back", "left", "right")), None, 1.6)
     f.rug(f.pick("Rug"), w / 2, d * 0.5, rng.choice((0, 90)))
-    chair = f.stand(
-        f.pick("Chair", "Wing", "Barrel"), rng.choice((0.75, w - 0.75)), d * 0.55, rng.choice((-50, 50))
-    )
+    chair = f.stand(f.pick("Chair", "Wing", "Barrel"), rng.choice((0.75, w - 0.75)), d * 0.55, rng.choice((-50, 50)))
     f.pillows(chair, 1)
     if rng.random() < 0.5:
         f.stand(f.pick("Ottoman"), w / 2 + rng.uniform(-0.8, 0.8), d * 0.45, rng.uniform(-20, 20))
@@ -306,9 +294,7 @@ def finish_off(f: Furnisher) -> None:
     """What any room may have."""
     w, d, rng = f.space.width, f.space.depth, f.rng
     green = f.pick("Plant", "Fiddle-Leaf Fig", "Snake Plant", "Monstera", "Areca Palm", "Rubber Tree")
-    for x, y in rng.sample(
-        [(0.45, d - 0.45), (w - 0.45, d - 0.45), (0.45, d * 0.55), (w - 0.45, d * 0.55)], 4
-    ):
+    for x, y in rng.sample([(0.45, d - 0.45), (w - 0.45, d - 0.45), (0.45, d * 0.55), (w - 0.45, d * 0.55)], 4):
         if rng.random() < 0.8 and f.stand(green, x, y, 0):
             break
     for side in rng.sample(("back", "left", "right"), 3):

@@ -31,9 +31,7 @@ class Camera:
         right /= np.linalg.norm(right)
         up = np.cross(backward, right)
         a = math.radians(self.roll)
-        return np.stack(
-            [math.cos(a) * right + math.sin(a) * up, math.cos(a) * up - math.sin(a) * right, backward]
-        )
+        return np.stack([math.cos(a) * right + math.sin(a) * up, math.cos(a) * up - math.sin(a) * right, backward])
 
     @property
     def focal(self) -> float:

@@ -156,15 +156,11 @@ def catalogue(
                 shown = f"{prefix}-{len(made) + 1:05d}"
                 in_stock = rng.choices(("in stock", "out of stock", "preorder"), (88, 8, 4))[0]
                 price = _price(design, price_at, rng)
-                made.append(
-                    Product(shown, design, name, group, differs, split, seller, currency, price, in_stock)
-                )
+                made.append(Product(shown, design, name, group, differs, split, seller, currency, price, in_stock))
     return made
 
 
-def _groups(
-    kind: type[Design], wanted: int, rng: random.Random, avoid: list[Design]
-) -> list[tuple[str, list[Design]]]:
+def _groups(kind: type[Design], wanted: int, rng: random.Random, avoid: list[Design]) -> list[tuple[str, list[Design]]]:
     """Groups of 3 to 5 near-alikes and single products, about half of the products each; silhouettes take
     turns.
     """
@@ -175,9 +171,7 @@ def _groups(
     while count < wanted and tries < 40 * wanted:  # a kind with few looks may run out of them
         tries += 1
         base = dataclasses.replace(draw(kind, rng), shape=shapes[len(groups) % len(shapes)])
-        size = (
-            min(rng.choice((3, 3, 4, 5)), wanted - count, max(3, wanted // 3)) if len(groups) % 3 == 0 else 1
-        )
+        size = min(rng.choice((3, 3, 4, 5)), wanted - count, max(3, wanted // 3)) if len(groups) % 3 == 0 else 1
         differs, designs = vary(base, size, rng) if size > 1 else ("", [base])
         taken = avoid + [d for _, others in groups for d in others]
         if any(near_alike(d, other) for d in designs for other in taken):
@@ -201,11 +195,7 @@ def _splits(groups: list[tuple[str, list[Design]]]) -> list[str]:
 
 def _price(design: Design, at: float, rng: random.Random) -> float:
     low, high = design.price
-    price = (
-        (low + (high - low) * at)
-        * DEARER.get(design.main.split()[0], 1.0)
-        * rng.choice((0.95, 1.0, 1.0, 1.05))
-    )
+    price = (low + (high - low) * at) * DEARER.get(design.main.split()[0], 1.0) * rng.choice((0.95, 1.0, 1.0, 1.05))
     return round(price) - 0.01 if price < 60 else float(round(price / 10) * 10 - 1)
 
 
@@ -248,9 +238,7 @@ def row(product: Product) -> dict[str, Any]:
     low, high = bounds(design.model().parts)
     width, depth, height = (round(float(v) * 100) for v in high - low)
     colour = getattr(design, "colour_word", "") or main.name
-    text = (
-        f"{_article(design.style).capitalize()} {design.style} {design.name.lower()} in {_words(design.main)}"
-    )
+    text = f"{_article(design.style).capitalize()} {design.style} {design.name.lower()} in {_words(design.main)}"
     if design.second and design.second != design.main:
         text += f" and {_words(design.second)}"
     return {

@@ -149,9 +149,7 @@ def looks(design: Design) -> tuple[object, ...]:
     on a drum.
     """
     parts = design.model().parts
-    return tuple(
-        (p.finish, *np.round(np.ptp(p.vertices, axis=0) * 200).tolist(), len(p.faces)) for p in parts
-    )
+    return tuple((p.finish, *np.round(np.ptp(p.vertices, axis=0) * 200).tolist(), len(p.faces)) for p in parts)
 
 
 def _differ(a: Any, b: Any, field: dataclasses.Field[Any]) -> bool:

@@ -216,9 +216,9 @@ def colours_of(kind: str) -> tuple[str, ...]:
 
 WOOD = colours_of("wood")
 METAL = colours_of("metal")
-UPHOLSTERY = tuple(
-    f"{kind} {name}" for kind in ("linen", "velvet", "boucle", "wool") for name in TEXTILES
-) + tuple(2 * list(colours_of("leather")))
+UPHOLSTERY = tuple(f"{kind} {name}" for kind in ("linen", "velvet", "boucle", "wool") for name in TEXTILES) + tuple(
+    2 * list(colours_of("leather"))
+)
 BODY = WOOD + tuple(f"lacquer {name}" for name in PAINTS)
 
 LEAF = Finish("leaf", "3f6b35", "green")

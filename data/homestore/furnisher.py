@@ -60,9 +60,7 @@ class Furnisher:
         """
         here = {p.product.product for p in self.placed}
         found = [
-            p
-            for p in self.pool.get(kind, [])
-            if p.product not in here and (not shapes or p.design.shape in shapes)
+            p for p in self.pool.get(kind, []) if p.product not in here and (not shapes or p.design.shape in shapes)
         ]
         return self.rng.choice(found) if found else None
 
@@ -98,10 +96,7 @@ class Furnisher:
             return x + c * px - s * py, y + s * px + c * py
 
         quarter = abs(round(degrees / 90)) % 2 == 1
-        tops = [
-            Top(*to(t.x, t.y), t.z, *((t.depth, t.width) if quarter else (t.width, t.depth)))
-            for t in model.tops
-        ]
+        tops = [Top(*to(t.x, t.y), t.z, *((t.depth, t.width) if quarter else (t.width, t.depth))) for t in model.tops]
         bulbs = [(*to(bx, by), bz) for bx, by, bz in model.bulbs]
         spots = [(*to(px, py), pz, degrees) for px, py, pz in model.pillow_spots]
         made = Placed(product, parts, tops, bulbs, spots, rect)
@@ -120,9 +115,7 @@ class Furnisher:
             or y1 > self.space.depth + 0.04 - edge
         ):
             return False
-        return all(
-            x1 <= a or x0 >= c or y1 <= b or y0 >= d for a, b, c, d in self._floor if (a, b, c, d) != but
-        )
+        return all(x1 <= a or x0 >= c or y1 <= b or y0 >= d for a, b, c, d in self._floor if (a, b, c, d) != but)
 
     def keep_clear(self, x0: float, y0: float, x1: float, y1: float) -> None:
         """Let nothing stand here."""
@@ -215,11 +208,7 @@ class Furnisher:
         low, high = bounds(parts)
         length = self.space.length(hole.side)
         half = float(high[0] - low[0]) / 2
-        if (
-            hole.along - half < 0.02
-            or hole.along + half > length - 0.02
-            or high[2] > self.space.height - 0.03
-        ):
+        if hole.along - half < 0.02 or hole.along + half > length - 0.02 or high[2] > self.space.height - 0.03:
             return None
         self._walls[hole.side].append((hole.along - half, hole.along + half, 0.0, float(high[2])))
         on = self.space.on_wall(parts, hole.side, hole.along, 0.03)
@@ -269,9 +258,7 @@ class Furnisher:
             long = top.width >= top.depth
             x = top.x + (fx * top.width if long else self.rng.uniform(-0.3, 0.3) * top.width)
             y = top.y + (self.rng.uniform(-0.3, 0.3) * top.depth if long else fx * top.depth)
-            if all(
-                abs(top.z - z) > 0.3 or math.hypot(x - px, y - py) > radius + r for px, py, z, r in self._used
-            ):
+            if all(abs(top.z - z) > 0.3 or math.hypot(x - px, y - py) > radius + r for px, py, z, r in self._used):
                 self._used.append((x, y, top.z, radius))
                 return x, y
         return None
@@ -294,20 +281,14 @@ class Furnisher:
         spot = self._spot(top, radius, at)
         if spot is None:
             return None
-        degrees = facing + (
-            0 if wide or type(product.design).__name__ == "Clock" else self.rng.uniform(-40, 40)
-        )
+        degrees = facing + (0 if wide or type(product.design).__name__ == "Clock" else self.rng.uniform(-40, 40))
         parts = move(turn(model.parts, degrees), (*spot, top.z))
         self._shade_walls(*bounds(parts))
-        made = Placed(
-            product, parts, bulbs=[(bx + spot[0], by + spot[1], bz + top.z) for bx, by, bz in model.bulbs]
-        )
+        made = Placed(product, parts, bulbs=[(bx + spot[0], by + spot[1], bz + top.z) for bx, by, bz in model.bulbs])
         self.placed.append(made)
         return made
 
-    def litter(
-        self, owner: Placed | None, made: Parts, at: float | None = None, radius: float = 0.13
-    ) -> None:
+    def litter(self, owner: Placed | None, made: Parts, at: float | None = None, radius: float = 0.13) -> None:
         """Set something that is not for sale on a piece of furniture."""
         if owner is None or not owner.tops:
             return
@@ -363,6 +344,4 @@ def nearest_wall(piece: Placed, space: built.Space) -> tuple[str, float]:
 
 def facing(piece: Placed | None, space: built.Space) -> float:
     """The turn, in degrees, that lets a thing on this piece look into the room."""
-    return (
-        0.0 if piece is None else {"back": 0.0, "left": 90.0, "right": -90.0}[nearest_wall(piece, space)[0]]
-    )
+    return 0.0 if piece is None else {"back": 0.0, "left": 90.0, "right": -90.0}[nearest_wall(piece, space)[0]]

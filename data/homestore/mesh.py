@@ -143,9 +143,7 @@ def pillow(size: Point, finish: Finish, at: Point = (0, 0, 0), fullness: float =
     return move([part(*welded, finish)], (at[0], at[1], at[2] + size[2] / 2))[0]
 
 
-def lathe(
-    profile: Sequence[tuple[float, float]], finish: Finish, at: Point = (0, 0, 0), segments: int = 36
-) -> Part:
+def lathe(profile: Sequence[tuple[float, float]], finish: Finish, at: Point = (0, 0, 0), segments: int = 36) -> Part:
     """A body of revolution around z from (radius, height) points, bottom up; corners over 35 degrees stay
     sharp.
     """
@@ -159,11 +157,7 @@ def lathe(
     steps = np.diff(points, axis=0)
     heading = np.arctan2(steps[:, 1], steps[:, 0])
     for i in range(1, len(points)):
-        turn = (
-            abs((heading[i] - heading[i - 1] + math.pi) % (2 * math.pi) - math.pi)
-            if i < len(points) - 1
-            else 9
-        )
+        turn = abs((heading[i] - heading[i - 1] + math.pi) % (2 * math.pi) - math.pi) if i < len(points) - 1 else 9
         if turn < math.radians(35):
             continue
         band = points[start : i + 1]
@@ -208,9 +202,7 @@ def tube(
     line = np.array(path, dtype=np.float64)
     radii = np.broadcast_to(np.asarray(radius, dtype=np.float64), (len(line),))
     if square:
-        corner = np.array(
-            [[-0.9, -1], [0.9, -1], [1, -0.9], [1, 0.9], [0.9, 1], [-0.9, 1], [-1, 0.9], [-1, -0.9]]
-        )
+        corner = np.array([[-0.9, -1], [0.9, -1], [1, -0.9], [1, 0.9], [0.9, 1], [-0.9, 1], [-1, 0.9], [-1, -0.9]])
         section = corner
     else:
         angles = np.linspace(0, 2 * math.pi, segments, endpoint=False)
@@ -270,9 +262,7 @@ def sheet(
     return made
 
 
-def slab(
-    outline: Sequence[tuple[float, float]], thickness: float, finish: Finish, at: Point = (0, 0, 0)
-) -> Part:
+def slab(outline: Sequence[tuple[float, float]], thickness: float, finish: Finish, at: Point = (0, 0, 0)) -> Part:
     """A flat plate of a star-shaped outline (seen from above, counter-clockwise) with a softened rim."""
     shape = np.array(outline, dtype=np.float64)
     centre = shape.mean(axis=0)
@@ -346,10 +336,7 @@ def turn(parts: Parts, degrees: float, axis: str = "z", about: Point = (0, 0, 0)
 def mirror_x(parts: Parts) -> Parts:
     """The parts, seen in a mirror at x = 0."""
     flipped = _mapped(parts, lambda v: v * (-1, 1, 1))
-    return [
-        replace(p, faces=np.where(p.faces[:, 3:] < 0, p.faces[:, [1, 0, 2, 3]], p.faces[:, ::-1]))
-        for p in flipped
-    ]
+    return [replace(p, faces=np.where(p.faces[:, 3:] < 0, p.faces[:, [1, 0, 2, 3]], p.faces[:, ::-1])) for p in flipped]
 
 
 def bounds(parts: Parts) -> tuple[Floats, Floats]:

@@ -40,9 +40,9 @@ def _noise(rng: random.Random, x: Grid, y: Grid, scale: float, octaves: int = 4)
         for _ in range(4):
             angle, phase = rng.random() * 2 * math.pi, rng.random() * 2 * math.pi
             bend = 1.5 * np.sin(frequency * 0.7 * (x * math.sin(angle) - y * math.cos(angle)) + 3 * phase)
-            total += np.sin(
-                frequency * 2 * math.pi * (x * math.cos(angle) + y * math.sin(angle)) + phase + bend
-            ) / (4 * 1.6**octave)
+            total += np.sin(frequency * 2 * math.pi * (x * math.cos(angle) + y * math.sin(angle)) + phase + bend) / (
+                4 * 1.6**octave
+            )
     return total
 
 
@@ -181,9 +181,7 @@ def _botanical(rng: random.Random, c: Grid, x: Grid, y: Grid) -> Grid:
             px, py = x - (0.5 + lean * (at - 0.1) * 2), y - at
             u = (px * math.sin(angle) + py * math.cos(angle)) / length
             v = (px * math.cos(angle) - py * math.sin(angle)) / length
-            out[(u > 0) & (u < 1) & (np.abs(v) < 0.38 * np.sqrt(np.maximum(u * (1 - u), 0)))] = c[
-                1 + k % (len(c) - 1)
-            ]
+            out[(u > 0) & (u < 1) & (np.abs(v) < 0.38 * np.sqrt(np.maximum(u * (1 - u), 0)))] = c[1 + k % (len(c) - 1)]
     return out
 
 

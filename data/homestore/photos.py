@@ -60,9 +60,7 @@ def photo(
         if camera is None:
             continue
         made = dataclasses.replace(shot(room, camera, rng, samples), exposure=EXPOSURE)
-        small = dataclasses.replace(
-            made, camera=dataclasses.replace(camera, width=size[0] // 4, height=size[1] // 4)
-        )
+        small = dataclasses.replace(made, camera=dataclasses.replace(camera, width=size[0] // 4, height=size[1] // 4))
         seen = next((s for s in look(small) if s.number == target + 1), None)
         if seen is None:
             continue
@@ -92,9 +90,7 @@ def _aim(room: Room, target: int, rng: random.Random, size: tuple[int, int]) -> 
     position = centre + distance * np.array(
         [math.cos(toward) * math.cos(pitch), math.sin(toward) * math.cos(pitch), math.sin(pitch)]
     )
-    if not (
-        0.12 < position[0] < w - 0.12 and 0.12 < position[1] < d - 0.12 and 0.25 < position[2] < h - 0.15
-    ):
+    if not (0.12 < position[0] < w - 0.12 and 0.12 < position[1] < d - 0.12 and 0.25 < position[2] < h - 0.15):
         return None
     aim = centre + extent * np.array([rng.uniform(-0.15, 0.15) for _ in range(3)])
     return Camera(tuple(position.tolist()), tuple(aim.tolist()), view, *size, roll=rng.gauss(0, 4))
@@ -141,9 +137,7 @@ def develop(image: Image.Image, hand: Handling, seed: int) -> Image.Image:
         edge = 16
         padded = np.pad(pixels, ((edge, edge), (edge, edge), (0, 0)), mode="edge")
         height, width = pixels.shape[:2]
-        pixels = np.mean(
-            [padded[edge + y : edge + y + height, edge + x : edge + x + width] for y, x in shifts], axis=0
-        )
+        pixels = np.mean([padded[edge + y : edge + y + height, edge + x : edge + x + width] for y, x in shifts], axis=0)
     balance = np.array([math.sqrt(hand.warmth), 1.0, 1 / math.sqrt(hand.warmth)], dtype=np.float32)
     metered = float(np.clip((METERED / max(float(pixels.mean()), 1.0)) ** 0.7, 0.7, 1.9))
     pixels = pixels * metered * hand.gain * balance

@@ -167,9 +167,7 @@ def _build(shot: Shot) -> None:
 def _add_mesh(parts: Parts, number: int, finishes: dict[Finish, Any]) -> Any:
     mesh = bpy.data.meshes.new("thing")
     offsets = np.cumsum([0, *(len(p.vertices) for p in parts)])
-    faces = np.concatenate(
-        [np.where(p.faces >= 0, p.faces + o, -1) for p, o in zip(parts, offsets, strict=False)]
-    )
+    faces = np.concatenate([np.where(p.faces >= 0, p.faces + o, -1) for p, o in zip(parts, offsets, strict=False)])
     corners = faces.ravel()
     corners = corners[corners >= 0]
     totals = (faces >= 0).sum(axis=1)

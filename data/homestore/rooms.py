@@ -84,9 +84,7 @@ def lights(room: Room, rng: random.Random) -> list[Lamp]:
         if rng.random() < 0.35:
             for placed in room.placed:
                 lamps += [Lamp("bulb", b, 9.0, "ffc98a", size=0.06) for b in placed.bulbs]
-    lamps.append(
-        Lamp("area", (w / 2, 0.05, h * 0.6), 2.0 * w * h, "fff6ea", (w / 2, d, h * 0.45), w * 0.8, h * 0.7)
-    )
+    lamps.append(Lamp("area", (w / 2, 0.05, h * 0.6), 2.0 * w * h, "fff6ea", (w / 2, d, h * 0.45), w * 0.8, h * 0.7))
     return lamps
 
 
@@ -129,9 +127,7 @@ def scene(
         room = furnish(kind, pool, rng)
         camera = view(room, rng, size)
         made = shot(room, camera, rng, samples)
-        small = dataclasses.replace(
-            made, camera=dataclasses.replace(camera, width=size[0] // 4, height=size[1] // 4)
-        )
+        small = dataclasses.replace(made, camera=dataclasses.replace(camera, width=size[0] // 4, height=size[1] // 4))
         seen = look(small)
         shown = {room.placed[s.number - 1].product.product for s in seen if s.area > LARGE}
         every = {room.placed[s.number - 1].product.product for s in seen}

@@ -54,9 +54,7 @@ class _Nodes:
 
     def noise(self, vector: Any, scale: float, detail: float = 2, distortion: float = 0) -> Any:
         """Noise in 0..1."""
-        return self.add("TexNoise", Vector=vector, Scale=scale, Detail=detail, Distortion=distortion).outputs[
-            0
-        ]
+        return self.add("TexNoise", Vector=vector, Scale=scale, Detail=detail, Distortion=distortion).outputs[0]
 
     def shades(self, value: Any, colour: str, low: float, high: float) -> Any:
         """The colour, from `low` to `high` times as bright as the value goes from 0.3 to 0.7."""
@@ -100,9 +98,7 @@ def _cloth(n: _Nodes, f: Finish) -> Any:
     if f.picture is not None:
         colour = _image(n, f)
     else:
-        low, high = {"linen": (0.78, 1.14), "boucle": (0.72, 1.1), "velvet": (0.8, 1.05)}.get(
-            kind, (0.85, 1.08)
-        )
+        low, high = {"linen": (0.78, 1.14), "boucle": (0.72, 1.1), "velvet": (0.8, 1.05)}.get(kind, (0.85, 1.08))
         colour = n.shades(fine if kind != "velvet" else n.noise(c, 5.0, 2), f.colour, low, high)
     sheen = {"velvet": 1.0, "boucle": 0.4, "wool": 0.3}.get(kind, 0.15)
     strength = {"boucle": 0.9, "wool": 0.5, "linen": 0.4}.get(kind, 0.2)
@@ -137,9 +133,7 @@ def _glazed(n: _Nodes, f: Finish) -> Any:
     else:
         colour = n.shades(n.noise(n.coord(), 6.0, 3), f.colour, 0.9, 1.06)
     matte = f.kind == "stoneware"
-    return n.principled(
-        Base_Color=colour, Roughness=0.6 if matte else 0.18, Coat_Weight=0.0 if matte else 0.4
-    )
+    return n.principled(Base_Color=colour, Roughness=0.6 if matte else 0.18, Coat_Weight=0.0 if matte else 0.4)
 
 
 def _glass(n: _Nodes, f: Finish) -> Any:
@@ -176,9 +170,7 @@ def _marble(n: _Nodes, f: Finish) -> Any:
 
 
 def _woven(n: _Nodes, f: Finish) -> Any:
-    wave = n.add(
-        "TexWave", Vector=n.coord(), Scale=42.0, Distortion=2.0, Detail=2.0, bands_direction="X"
-    ).outputs[1]
+    wave = n.add("TexWave", Vector=n.coord(), Scale=42.0, Distortion=2.0, Detail=2.0, bands_direction="X").outputs[1]
     cross = n.add("TexWave", Vector=n.coord(), Scale=30.0, Distortion=1.0, bands_direction="Z").outputs[1]
     both = n.add("Math", operation="MULTIPLY", Value=wave)
     n.tree.links.new(cross, both.inputs[1])
@@ -202,9 +194,7 @@ def _wall(n: _Nodes, f: Finish) -> Any:
 
 
 def _wax(n: _Nodes, f: Finish) -> Any:
-    return n.principled(
-        Base_Color=linear(f.colour), Roughness=0.5, Subsurface_Weight=0.2, Subsurface_Scale=0.02
-    )
+    return n.principled(Base_Color=linear(f.colour), Roughness=0.5, Subsurface_Weight=0.2, Subsurface_Scale=0.02)
 
 
 def _leaf(n: _Nodes, f: Finish) -> Any:
@@ -294,9 +284,7 @@ def _brickwork(n: _Nodes, f: Finish) -> Any:
         Brick_Width=0.22,
         Row_Height=0.075,
     )
-    return n.principled(
-        Base_Color=bricks.outputs[0], Roughness=0.85, Normal=n.bump(bricks.outputs[1], -0.4, 0.01)
-    )
+    return n.principled(Base_Color=bricks.outputs[0], Roughness=0.85, Normal=n.bump(bricks.outputs[1], -0.4, 0.01))
 
 
 def _carpet(n: _Nodes, f: Finish) -> Any:

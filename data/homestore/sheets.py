@@ -56,17 +56,11 @@ def main() -> None:
     for row in read(store / "catalog.jsonl"):
         categories[row["category"]].append((store / row["path"], f"{row['product']} {row['title']}", []))
     for category, pictures in categories.items():
-        sheet(pictures).save(
-            out / f"{category.replace(' & ', '-').replace(' ', '-').lower()}.jpg", quality=88
-        )
+        sheet(pictures).save(out / f"{category.replace(' & ', '-').replace(' ', '-').lower()}.jpg", quality=88)
     for name in ("scenes", "photos"):
         rows = read(store / f"{name}.jsonl")[: arguments.rooms]
-        plain: list[Shown] = [
-            (store / r["path"], f"{Path(r['path']).stem} {r.get('room', '')}", []) for r in rows
-        ]
-        boxed = [
-            (store / r["path"], Path(r["path"]).stem, [o["box"] for o in r.get("objects", [r])]) for r in rows
-        ]
+        plain: list[Shown] = [(store / r["path"], f"{Path(r['path']).stem} {r.get('room', '')}", []) for r in rows]
+        boxed = [(store / r["path"], Path(r["path"]).stem, [o["box"] for o in r.get("objects", [r])]) for r in rows]
         sheet(plain, 4).save(out / f"{name}.jpg", quality=88)
         sheet(boxed, 4).save(out / f"{name}-boxes.jpg", quality=88)
     print(f"{len(list(out.glob('*.jpg')))} sheets in {out}")

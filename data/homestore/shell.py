@@ -137,9 +137,7 @@ def shell(space: Space, rng: random.Random) -> Parts:
             piece.coord[:, 1] += z0
             parts.append(piece)
         if not (holes and holes[0].low < 0.12):
-            parts += space.on_wall(
-                [box((length, 0.014, 0.09), skirting, (0, -0.007, 0), 0.003)], side, length / 2
-            )
+            parts += space.on_wall([box((length, 0.014, 0.09), skirting, (0, -0.007, 0), 0.003)], side, length / 2)
     return parts + _window(space)
 
 
@@ -155,16 +153,13 @@ def _window(space: Space) -> Parts:
     """Frame, bars, sill and the depth of the wall."""
     hole, white = space.window, finish("lacquer white")
     w, tall, deep = hole.width, hole.high - hole.low, 0.16
-    parts: Parts = [
-        box((w, deep, 0.03), white, (0, deep / 2, z)) for z in (hole.low - 0.015, hole.high - 0.015)
-    ]
+    parts: Parts = [box((w, deep, 0.03), white, (0, deep / 2, z)) for z in (hole.low - 0.015, hole.high - 0.015)]
     parts += [box((0.03, deep, tall), white, (s * w / 2, deep / 2, hole.low)) for s in (-1, 1)]
     parts += [box((w, 0.05, 0.05), white, (0, deep - 0.04, z)) for z in (hole.low, hole.high - 0.05)]
     parts += [box((0.05, 0.05, tall), white, (s * (w / 2 - 0.025), deep - 0.04, hole.low)) for s in (-1, 1)]
     bars = 2 if w > 1.5 else 1
     parts += [
-        box((0.035, 0.04, tall), white, (-w / 2 + w * (k + 1) / (bars + 1), deep - 0.04, hole.low))
-        for k in range(bars)
+        box((0.035, 0.04, tall), white, (-w / 2 + w * (k + 1) / (bars + 1), deep - 0.04, hole.low)) for k in range(bars)
     ]
     parts.append(box((w, 0.03, 0.03), white, (0, deep - 0.04, hole.low + tall * 0.62)))
     if hole.low > 0.3:
@@ -223,13 +218,8 @@ def books(rng: random.Random, number: int) -> Parts:
 
 def mug(rng: random.Random) -> Parts:
     """A mug."""
-    stuff = finish(
-        rng.choice(("ceramic white", "ceramic teal", "ceramic ochre", "ceramic navy", "stoneware sand"))
-    )
-    loop = [
-        (0.036 + 0.022 * math.sin(a), 0, 0.045 - 0.026 * math.cos(a))
-        for a in [math.pi * k / 8 for k in range(9)]
-    ]
+    stuff = finish(rng.choice(("ceramic white", "ceramic teal", "ceramic ochre", "ceramic navy", "stoneware sand")))
+    loop = [(0.036 + 0.022 * math.sin(a), 0, 0.045 - 0.026 * math.cos(a)) for a in [math.pi * k / 8 for k in range(9)]]
     return [pot("cup", 0.040, 0.085, stuff), tube(loop, 0.005, stuff, segments=8)]
 
 
@@ -277,9 +267,7 @@ def laptop(rng: random.Random) -> Parts:
 def basket(rng: random.Random) -> Parts:
     """A basket with a blanket in it."""
     weave = finish(rng.choice(("seagrass natural", "rattan natural", "seagrass dark")))
-    wool = finish(
-        rng.choice(("wool cream", "wool mustard", "wool grey", "wool rust", "wool blue", "wool sage"))
-    )
+    wool = finish(rng.choice(("wool cream", "wool mustard", "wool grey", "wool rust", "wool blue", "wool sage")))
     return [
         pot("cup", 0.19, 0.30, weave),
         pillow((0.30, 0.30, 0.20), wool, (0, 0, 0.18)),
@@ -300,9 +288,7 @@ def slippers(rng: random.Random) -> Parts:
 def throw(rng: random.Random, width: float, depth: float, drop: float) -> Parts:
     """A blanket that lies over an edge: `depth` metres back from y = 0 on top, `drop` down in front."""
     wool = finish(
-        rng.choice(
-            ("wool cream", "wool mustard", "wool grey", "wool rust", "wool teal", "wool blush", "wool sage")
-        )
+        rng.choice(("wool cream", "wool mustard", "wool grey", "wool rust", "wool teal", "wool blush", "wool sage"))
     )
     skew, phase = rng.uniform(-0.08, 0.08), rng.random() * 6
 

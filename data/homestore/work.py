@@ -138,9 +138,7 @@ def scene_row(job: Job, scene: rooms.Scene, seen: list[Seen]) -> dict[str, Any]:
     }
 
 
-def photo_row(
-    job: Job, scene: rooms.Scene, number: int, seen: list[Seen], hand: photos.Handling
-) -> dict[str, Any]:
+def photo_row(job: Job, scene: rooms.Scene, number: int, seen: list[Seen], hand: photos.Handling) -> dict[str, Any]:
     """A line of photos.jsonl: the product it is of first, what else shows in `objects`."""
     camera, product = scene.shot.camera, scene.products[number - 1]
     subject = next(truth_row(s, product) for s in seen if s.number == number)

@@ -44,9 +44,7 @@ class Chair(Design):
         "Barrel": "contemporary",
     }
 
-    shape: str = choice(
-        "Slat-Back", "Windsor", "Ladder-Back", "Shell", "Wing", "Cross-Back", "Barrel", "Parsons"
-    )
+    shape: str = choice("Slat-Back", "Windsor", "Ladder-Back", "Shell", "Wing", "Cross-Back", "Barrel", "Parsons")
     width: float = span(0.44, 0.54)
     back: float = span(0.36, 0.5)
     wood: str = choice(*WOOD)
@@ -118,15 +116,11 @@ class Chair(Design):
             for t in (0.3, 0.62, 0.94):
                 parts += turn([box((2 * x, 0.016, 0.06), wood, (0, at(t), z + t * self.back - 0.03))], 0)
         else:
-            parts.append(
-                tube(curve((-x, at(1), top), (0, at(1) + 0.1, top + 0.1), (x, at(1), top)), 0.018, wood)
-            )
+            parts.append(tube(curve((-x, at(1), top), (0, at(1) + 0.1, top + 0.1), (x, at(1), top)), 0.018, wood))
             for s in (-1, 1):
                 parts.append(
                     tube(
-                        curve(
-                            (s * x, at(1), top), (0, at(0.6), z + 0.5 * self.back), (-s * x * 0.7, at(0), z)
-                        ),
+                        curve((s * x, at(1), top), (0, at(0.6), z + 0.5 * self.back), (-s * x * 0.7, at(0), z)),
                         0.011,
                         wood,
                     )
@@ -168,13 +162,7 @@ class Chair(Design):
             s = np.clip((u - 0.42) / 0.58, 0, 1)
             x = side * w / 2 * (0.86 + 0.14 * np.sin(math.pi * u)) * np.sqrt(np.maximum(1 - 0.35 * s**3, 0))
             y = -0.22 + 0.40 * t + 0.10 * s - 0.11 * side**2 * s
-            z = (
-                0.44
-                - 0.02 * np.sin(math.pi * t)
-                + h * s**1.15
-                + 0.05 * side**2 * (1 - s)
-                + 0.03 * (1 - t) * -1
-            )
+            z = 0.44 - 0.02 * np.sin(math.pi * t) + h * s**1.15 + 0.05 * side**2 * (1 - s) + 0.03 * (1 - t) * -1
             return x, y, z
 
         shell = sheet(surface, seat, 26, 16)
@@ -340,9 +328,7 @@ class FoldingSeat(Design):
                 )
             )
         parts.append(tube([(-w / 2, -d / 2 + 0.035, 0.12), (w / 2, -d / 2 + 0.035, 0.12)], 0.008, frame))
-        parts.append(
-            tube([(-w / 2 + 0.03, d / 2 + 0.03, 0.10), (w / 2 - 0.03, d / 2 + 0.03, 0.10)], 0.008, frame)
-        )
+        parts.append(tube([(-w / 2 + 0.03, d / 2 + 0.03, 0.10), (w / 2 - 0.03, d / 2 + 0.03, 0.10)], 0.008, frame))
         slats = 7 if self.shape == "Bistro" else 4
         for k in range(slats):
             y = -d / 2 + 0.02 + (d - 0.08) * k / (slats - 1)

@@ -78,11 +78,7 @@ class Clock(Design):
             body.append(tube([(0, -0.1, h * 0.52), (0.02, -0.1, h * 0.2)], 0.005, finish("metal brass")))
             body += move(
                 turn(
-                    [
-                        lathe(
-                            [(0, 0), (0.05, 0), (0.045, 0.01), (0, 0.014)], finish("metal brass"), segments=24
-                        )
-                    ],
+                    [lathe([(0, 0), (0.05, 0), (0.045, 0.01), (0, 0.014)], finish("metal brass"), segments=24)],
                     90,
                     "x",
                 ),
@@ -132,9 +128,7 @@ class Clock(Design):
         pale = self.dial in ("white", "cream")
         dial = Finish(
             "lacquer",
-            {"white": "f0eee8", "cream": "e9ddc2", "black": "222226", "navy": "24344f", "green": "3c5a48"}[
-                self.dial
-            ],
+            {"white": "f0eee8", "cream": "e9ddc2", "black": "222226", "navy": "24344f", "green": "3c5a48"}[self.dial],
         )
         ink = Finish("lacquer", "1c1c1e" if pale else "eae4d2")
         parts: Parts = [
@@ -176,9 +170,7 @@ class Television(Design):
 
     shape: str = choice("Slim", "Easel", "Classic", "Framed")
     inches: int = count(40, 58, near=False)
-    case: str = choice(
-        "metal black", "metal steel", "lacquer white", "wood oak", "wood walnut", "metal white"
-    )
+    case: str = choice("metal black", "metal steel", "lacquer white", "wood oak", "wood walnut", "metal white")
     show: str = choice(*SHOWS)
 
     @property
@@ -222,10 +214,7 @@ class Television(Design):
             ]
         elif self.shape == "Easel":
             wood = finish("wood oak" if self.case != "wood walnut" else "wood walnut")
-            parts += [
-                tube([(s * w * 0.36, -0.05, 0), (s * w * 0.2, 0.035, z + h * 0.8)], 0.02, wood)
-                for s in (-1, 1)
-            ]
+            parts += [tube([(s * w * 0.36, -0.05, 0), (s * w * 0.2, 0.035, z + h * 0.8)], 0.02, wood) for s in (-1, 1)]
             parts.append(tube([(0, 0.45, 0), (0, 0.05, z + h * 0.7)], 0.02, wood))
             parts.append(tube([(-w * 0.3, 0.03, z + 0.05), (w * 0.3, 0.03, z + 0.05)], 0.018, wood))
         elif self.shape == "Classic":
@@ -234,8 +223,5 @@ class Television(Design):
                 box((0.07, 0.03, z), case, (0, 0.01, 0.01)),
             ]
         else:
-            parts += [
-                box((0.05, 0.2, z + 0.004), finish("metal black"), (s * w * 0.32, 0, 0), 0.006)
-                for s in (-1, 1)
-            ]
+            parts += [box((0.05, 0.2, z + 0.004), finish("metal black"), (s * w * 0.32, 0, 0), 0.006) for s in (-1, 1)]
         return Model(parts)

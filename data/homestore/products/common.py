@@ -38,9 +38,7 @@ def legs(style: str, width: float, depth: float, height: float, finish: Finish, 
             (0.75, 0.74),
             (1.15, 0.8),
         ]
-        profile = [
-            (r * thick, t * height) for r, t in [*shape, (0.8, 0.85), (1.1, 0.88), (1.1, 1.0), (0, 1.0)]
-        ]
+        profile = [(r * thick, t * height) for r, t in [*shape, (0.8, 0.85), (1.1, 0.88), (1.1, 1.0), (0, 1.0)]]
         return [lathe(profile, finish, (cx, cy, 0), 20) for cx, cy, *_ in corners]
     if style == "hairpin":
         spread = min(0.07, 0.4 * inset + 0.04)

@@ -78,9 +78,7 @@ class FloorLamp(Design):
             return Model(parts, bulbs=((0, 0, h - 0.15),))
         if self.shape == "Arc":
             reach = 0.62
-            base = lathe(
-                [(0, 0), (0.17, 0), (0.17, 0.05), (0, 0.05)], finish("marble white"), (reach / 2, 0, 0)
-            )
+            base = lathe([(0, 0), (0.17, 0), (0.17, 0.05), (0, 0.05)], finish("marble white"), (reach / 2, 0, 0))
             path = [(reach / 2, 0, 0.04), (reach / 2, 0, h * 0.55)]
             path += [
                 (reach / 2 - reach / 2 * (1 - math.cos(a)), 0, h * 0.55 + h * 0.52 * math.sin(a))
@@ -185,9 +183,7 @@ class TableLamp(Design):
         base, shade, h = finish(self.base), finish(self.shade), self.height
         metal = finish("metal brass")
         if self.shape == "Mushroom":
-            foot = lathe(
-                [(0, 0), (0.11, 0), (0.11, 0.015), (0.045, 0.05), (0.04, h * 0.55), (0, h * 0.55)], base
-            )
+            foot = lathe([(0, 0), (0.11, 0), (0.11, 0.015), (0.045, 0.05), (0.04, h * 0.55), (0, h * 0.55)], base)
             r = 0.19
             cap = [
                 (r * math.cos(a), h * 0.55 + (h * 0.42) * math.sin(a))
@@ -206,9 +202,7 @@ class TableLamp(Design):
                 tube([(0, 0, 0.02), joint], 0.008, base),
                 tube([joint, head], 0.008, base),
             ]
-            parts.append(
-                tube([(joint[0] - 0.012, -0.015, joint[2]), (joint[0] - 0.012, 0.015, joint[2])], 0.014, base)
-            )
+            parts.append(tube([(joint[0] - 0.012, -0.015, joint[2]), (joint[0] - 0.012, 0.015, joint[2])], 0.014, base))
             parts.append(lathe([(0.085, -0.09), (0.07, -0.03), (0.03, 0.02), (0, 0.025)], base, head, 28))
             parts.append(bulb((head[0], 0, head[2] - 0.055), 0.028))
             return Model(parts, bulbs=((head[0], 0, head[2] - 0.1),))
@@ -281,10 +275,7 @@ class Pendant(Design):
                 )
                 parts.append(
                     lathe(
-                        [
-                            (r * math.sin(math.pi * j / 10), -r * math.cos(math.pi * j / 10))
-                            for j in range(11)
-                        ],
+                        [(r * math.sin(math.pi * j / 10), -r * math.cos(math.pi * j / 10)) for j in range(11)],
                         ball,
                         at,
                         28,
@@ -303,9 +294,7 @@ class Pendant(Design):
         if self.shape == "Chandelier":
             parts += [
                 tube([(0, 0, z + 0.06), (0, 0, z - 0.22)], 0.014, frame),
-                lathe(
-                    [(0, -0.27), (0.03, -0.25), (0.045, -0.2), (0.02, -0.14), (0, -0.14)], frame, (0, 0, z)
-                ),
+                lathe([(0, -0.27), (0.03, -0.25), (0.045, -0.2), (0.02, -0.14), (0, -0.14)], frame, (0, 0, z)),
             ]
             for k in range(6):
                 a = 2 * math.pi * k / 6
@@ -342,9 +331,7 @@ class Pendant(Design):
                 for a in (-1, 1)
                 for b in (-1, 1)
             ]
-            parts += [
-                tube([(a * w, b * w, z), (0, 0, z + 0.12)], 0.006, frame) for a in (-1, 1) for b in (-1, 1)
-            ]
+            parts += [tube([(a * w, b * w, z), (0, 0, z + 0.12)], 0.006, frame) for a in (-1, 1) for b in (-1, 1)]
             parts += [
                 tube([(0, 0, z + 0.1), (0, 0, z - h * 0.3)], 0.012, frame),
                 bulb((0, 0, z - h * 0.42), 0.04),

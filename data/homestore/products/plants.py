@@ -40,9 +40,7 @@ class Plant(Design):
     price = (15, 159)
     styles = {"Cactus": "bohemian"}
 
-    shape: str = choice(
-        "Fiddle-Leaf Fig", "Snake Plant", "Monstera", "Areca Palm", "Cactus", "Pothos", "Rubber Tree"
-    )
+    shape: str = choice("Fiddle-Leaf Fig", "Snake Plant", "Monstera", "Areca Palm", "Cactus", "Pothos", "Rubber Tree")
     size: float = span(0.85, 1.2, near=False)
     pot: str = choice(
         *(f"ceramic {c}" for c in GLAZES),
@@ -102,9 +100,7 @@ def _place(made: Part, tilt: float, spin: float, at: tuple[float, float, float])
 
 def _tree(rng: random.Random, s: float, kind: str, r: float) -> Parts:
     tall = 0.95 * s
-    parts: Parts = [
-        tube([(0, 0, -0.05), (0.02, 0.01, tall * 0.4), (-0.01, 0, tall)], [0.016, 0.013, 0.008], BARK)
-    ]
+    parts: Parts = [tube([(0, 0, -0.05), (0.02, 0.01, tall * 0.4), (-0.01, 0, tall)], [0.016, 0.013, 0.008], BARK)]
     n = 26
     wide, stuff = (0.62, LEAF) if kind == "Fiddle-Leaf Fig" else (0.42, DARK_LEAF)
     for k in range(n):
@@ -135,15 +131,11 @@ def _monstera(rng: random.Random, s: float, kind: str, r: float) -> Parts:
         a = math.radians(137.5 * k)
         reach, tall = (0.16 + 0.22 * rng.random()) * s, (0.35 + 0.5 * rng.random()) * s
         end = (reach * math.cos(a), reach * math.sin(a), tall)
-        parts.append(
-            tube([(0, 0, -0.02), (0.3 * end[0], 0.3 * end[1], tall * 0.7), end], 0.006, LEAF, segments=6)
-        )
+        parts.append(tube([(0, 0, -0.02), (0.3 * end[0], 0.3 * end[1], tall * 0.7), end], 0.006, LEAF, segments=6))
         long = (0.26 + 0.1 * rng.random()) * s
         for side in (-38, 0, 38):  # three lobes make the cut leaf
             parts += _place(
-                leaf(
-                    long * (1.0 if side == 0 else 0.82), long * 0.42, 0.45, LEAF if k % 2 else DARK_LEAF, 0.1
-                ),
+                leaf(long * (1.0 if side == 0 else 0.82), long * 0.42, 0.45, LEAF if k % 2 else DARK_LEAF, 0.1),
                 8,
                 math.degrees(a) + side,
                 end,
@@ -159,9 +151,7 @@ def _palm(rng: random.Random, s: float, kind: str, r: float) -> Parts:
         path = []
         for j in range(9):
             t = j / 8
-            path.append(
-                (reach * t**1.6 * math.cos(a), reach * t**1.6 * math.sin(a), tall * (t * 1.25 - 0.35 * t**3))
-            )
+            path.append((reach * t**1.6 * math.cos(a), reach * t**1.6 * math.sin(a), tall * (t * 1.25 - 0.35 * t**3)))
         parts.append(tube(path, [0.007 - 0.0005 * j for j in range(9)], LIGHT_LEAF, segments=6))
         for j in range(3, 9):
             for side in (-1, 1):

@@ -43,9 +43,7 @@ class Sofa(Design):
         "Wood-Frame": "scandinavian",
     }
 
-    shape: str = choice(
-        "Track-Arm", "Rolled-Arm", "Chesterfield", "Mid-Century", "Curved-Arm", "Wood-Frame", "Chaise"
-    )
+    shape: str = choice("Track-Arm", "Rolled-Arm", "Chesterfield", "Mid-Century", "Curved-Arm", "Wood-Frame", "Chaise")
     seats: int = count(2, 3)
     seat_width: float = span(0.62, 0.72)
     back: float = span(0.36, 0.46)
@@ -73,9 +71,7 @@ class Sofa(Design):
 
     @property
     def _arm(self) -> float:
-        return {"Mid-Century": 0.09, "Wood-Frame": 0.06, "Chesterfield": 0.2, "Rolled-Arm": 0.19}.get(
-            self.shape, 0.16
-        )
+        return {"Mid-Century": 0.09, "Wood-Frame": 0.06, "Chesterfield": 0.2, "Rolled-Arm": 0.19}.get(self.shape, 0.16)
 
     def model(self) -> Model:
         cover, wood = finish(self.cover), finish(self.wood)
@@ -94,15 +90,11 @@ class Sofa(Design):
                 parts.append(box((0.06, d, 0.035), wood, (x, 0, foot + 0.41), 0.012))
             for z in (0.42, 0.6, 0.74):
                 parts.append(box((w, 0.025, 0.05), wood, (0, d / 2 - 0.03, z)))
-            parts += [
-                box((0.05, 0.05, 0.62), wood, (s * (w / 2 - 0.03), d / 2 - 0.03, foot)) for s in (-1, 1)
-            ]
+            parts += [box((0.05, 0.05, 0.62), wood, (s * (w / 2 - 0.03), d / 2 - 0.03, foot)) for s in (-1, 1)]
         else:
             parts.append(box((w - 0.03, d - 0.03, 0.31 - foot), cover, (0, 0, foot), 0.025))
             parts += self._arms(w, d, foot, seat_top, back_top)
-            parts.append(
-                box((inner + 0.06, 0.22, back_top - foot - 0.02), cover, (0, d / 2 - 0.12, foot), 0.06)
-            )
+            parts.append(box((inner + 0.06, 0.22, back_top - foot - 0.02), cover, (0, d / 2 - 0.12, foot), 0.06))
         if low:
             parts.append(
                 tube(
@@ -136,8 +128,7 @@ class Sofa(Design):
                     )
                 )
                 parts += [
-                    box((0.06, 0.06, foot), wood, (x + sx * 0.24 + arm / 2, -d / 2 - long + 0.08, 0))
-                    for sx in (-1, 1)
+                    box((0.06, 0.06, foot), wood, (x + sx * 0.24 + arm / 2, -d / 2 - long + 0.08, 0)) for sx in (-1, 1)
                 ]
             width = self.seat_width + (arm if long else 0)
             parts.append(
@@ -155,8 +146,7 @@ class Sofa(Design):
                 back.vertices[:, 1] -= 0.035 * swell * (back.vertices[:, 1] < 0)
                 parts += move(turn([back], -12, "x"), (x, d / 2 - 0.32, seat_top - 0.015))
         spots = tuple(
-            (s * (inner / 2 - 0.26), d / 2 - 0.36 if not low else d / 2 - 0.30, seat_top + 0.02)
-            for s in (-1, 1)
+            (s * (inner / 2 - 0.26), d / 2 - 0.36 if not low else d / 2 - 0.30, seat_top + 0.02) for s in (-1, 1)
         )
         return Model(parts, pillow_spots=spots)
 
@@ -192,9 +182,7 @@ class Sofa(Design):
                 top = 0.58 if self.shape == "Mid-Century" else 0.62
                 parts.append(box((arm, d - 0.02, top - foot), cover, (x, 0, foot), 0.022))
         if self.shape == "Chaise":
-            parts.append(
-                box((arm, 0.30, back_top - foot - 0.02), cover, (w / 2 - arm / 2, d / 2 - 0.15, foot), 0.05)
-            )
+            parts.append(box((arm, 0.30, back_top - foot - 0.02), cover, (w / 2 - arm / 2, d / 2 - 0.15, foot), 0.05))
         return parts
 
 
@@ -373,9 +361,7 @@ class Bed(Design):
             past = np.maximum(0.04 - along, 0)
             y = -d / 2 + np.where(past > 0, 0.04 - 0.07 * np.tanh(past / 0.05), along)
             drop = np.maximum(np.maximum(over, past) - 0.05, 0)
-            ripple = 0.012 * np.sin(9 * u * 3.1 + 4 * v) * np.sin(7 * v * 3.1) + 0.009 * np.sin(
-                23 * u + 17 * v
-            )
+            ripple = 0.012 * np.sin(9 * u * 3.1 + 4 * v) * np.sin(7 * v * 3.1) + 0.009 * np.sin(23 * u + 17 * v)
             z_top = z + 0.045 + ripple - drop
             return x + 0.012 * np.sign(s) * np.sin(24 * u) * (over > 0.06), y, z_top
 

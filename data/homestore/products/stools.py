@@ -103,9 +103,7 @@ class BarStool(Design):
         if self.shape == "Backed":
             ring = arc(r + 0.005, 5, 175, 0, 18)
             for k in range(3):
-                parts.append(
-                    tube([(x, y, z + 0.17 + 0.05 * k) for x, y, _ in ring], 0.032, seat, segments=12)
-                )
+                parts.append(tube([(x, y, z + 0.17 + 0.05 * k) for x, y, _ in ring], 0.032, seat, segments=12))
             for angle in (35, 145):
                 px, py = (
                     (r - 0.01) * math.cos(math.radians(angle)),

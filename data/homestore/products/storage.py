@@ -29,23 +29,18 @@ def front(x: float, y: float, z: float, w: float, h: float, style: str, body: st
     if style == "shaker":
         rail = min(0.055, w * 0.2, h * 0.28)
         parts = [box((w, 0.010, h), stuff, (x, y - 0.005, z), 0.002)]
-        parts += [
-            box((rail, 0.018, h), stuff, (x + s * (w - rail) / 2, y - 0.009, z), 0.003) for s in (-1, 1)
-        ]
+        parts += [box((rail, 0.018, h), stuff, (x + s * (w - rail) / 2, y - 0.009, z), 0.003) for s in (-1, 1)]
         return parts + [box((w, 0.0178, rail), stuff, (x, y - 0.009, zz), 0.003) for zz in (z, z + h - rail)]
     if style == "slatted":
         n = max(3, round(w / 0.035))
         return [
-            box((w / n * 0.78, 0.018, h), stuff, (x - w / 2 + w * (k + 0.5) / n, y - 0.009, z), 0.005)
-            for k in range(n)
+            box((w / n * 0.78, 0.018, h), stuff, (x - w / 2 + w * (k + 0.5) / n, y - 0.009, z), 0.005) for k in range(n)
         ]
     if style == "rattan":
         cane = finish("rattan natural")
         rail = min(0.05, w * 0.2, h * 0.25)
         parts = [box((w - rail, 0.008, h - rail), cane, (x, y - 0.004, z + rail / 2), 0.002)]
-        parts += [
-            box((rail, 0.018, h), stuff, (x + s * (w - rail) / 2, y - 0.009, z), 0.003) for s in (-1, 1)
-        ]
+        parts += [box((rail, 0.018, h), stuff, (x + s * (w - rail) / 2, y - 0.009, z), 0.003) for s in (-1, 1)]
         return parts + [box((w, 0.0178, rail), stuff, (x, y - 0.009, zz), 0.003) for zz in (z, z + h - rail)]
     return [box((w, 0.018, h), stuff, (x, y - 0.009, z), 0.004)]
 
@@ -117,9 +112,7 @@ class Cabinet(Design):
             for s in (-1, 1):
                 x = s * (w - side) / 2
                 parts += front(x - s * 0.012, y, z + 0.01, side - 0.02, inner_h, self.front, self.body)
-                parts += handle(
-                    self.handle, (x - s * side * 0.3, y - 0.018, z + inner_h * 0.6), stuff, upright=True
-                )
+                parts += handle(self.handle, (x - s * side * 0.3, y - 0.018, z + inner_h * 0.6), stuff, upright=True)
             dark = finish("lacquer black")
             parts.append(box((w - 2 * side - 0.01, 0.006, inner_h), dark, (0, y - 0.001, z + 0.01), 0.001))
             parts.append(
@@ -147,9 +140,7 @@ class Cabinet(Design):
                 parts += front(x, y, z0, fw - gap, inner_h - drawer, self.front, self.body)
                 inward = -1 if k >= n / 2 else 1
                 grip = z0 + (inner_h - drawer) * (0.5 if self.shape == "Wardrobe" else 0.62)
-                parts += handle(
-                    self.handle, (x + inward * (fw / 2 - 0.045), y - 0.018, grip), stuff, upright=True
-                )
+                parts += handle(self.handle, (x + inward * (fw / 2 - 0.045), y - 0.018, grip), stuff, upright=True)
                 if drawer:
                     zz = z + 0.01 if self.shape == "Wardrobe" else z + 0.01 + inner_h - drawer + gap
                     parts += front(
@@ -180,9 +171,7 @@ class Cabinet(Design):
             parts += handle(self.handle, (s * 0.045, -d / 2 - 0.018, z + 0.26), finish(self.hardware))
             for x in (s * 0.02, s * (w / 2 - 0.02)):
                 parts.append(box((0.032, 0.02, h - low - 0.03), stuff, (x, -d / 2 - 0.01, low)))
-            parts += [
-                box((w / 2, 0.02, 0.035), stuff, (s * w / 4, -d / 2 - 0.01, zz)) for zz in (low, h - 0.065)
-            ]
+            parts += [box((w / 2, 0.02, 0.035), stuff, (s * w / 4, -d / 2 - 0.01, zz)) for zz in (low, h - 0.065)]
         for k in range(3):
             zz = low + 0.06 + k * (h - low) / 3.1
             if k:
@@ -256,9 +245,7 @@ class Dresser(Design):
                 parts += front(x, -d / 2, zz, fw - 0.007, cell - 0.007, self.front, self.body)
                 grips = (-0.22, 0.22) if fw > 0.7 and self.handle != "bar" else (0.0,)
                 for g in grips:
-                    parts += handle(
-                        self.handle, (x + g * fw, -d / 2 - 0.018, zz + cell / 2), finish(self.hardware)
-                    )
+                    parts += handle(self.handle, (x + g * fw, -d / 2 - 0.018, zz + cell / 2), finish(self.hardware))
         return Model(parts, tops=(Top(0, 0, h, w * 0.86, d * 0.6),))
 
 
@@ -313,9 +300,7 @@ class Shelving(Design):
             return Model(parts + dressed(shelves, 0.27))
         if self.shape == "Ladder":
             for s in (-1, 1):
-                parts.append(
-                    tube([(s * w / 2, -0.26, 0), (s * w / 2, d / 2 - 0.02, h)], 0.018, stuff, square=True)
-                )
+                parts.append(tube([(s * w / 2, -0.26, 0), (s * w / 2, d / 2 - 0.02, h)], 0.018, stuff, square=True))
             for k in range(n):
                 t = (k + 0.6) / n
                 depth = 0.42 * (1 - t) + 0.16
@@ -346,9 +331,7 @@ class Shelving(Design):
         glass = self.shape == "Etagere" and self.levels != 4
         for k in range(n + 1):
             z = 0.06 + (h - 0.09) * k / n
-            parts.append(
-                box((w - 0.02, d - 0.01, 0.024 if not glass else 0.012), stuff, (0, -0.002, z - 0.012), 0.003)
-            )
+            parts.append(box((w - 0.02, d - 0.01, 0.024 if not glass else 0.012), stuff, (0, -0.002, z - 0.012), 0.003))
             if k < n:
                 shelves.append((z + 0.012, w - 0.06, d - 0.03, -0.005))
         thirds = 3 if self.shape == "Cube" else 1
@@ -380,9 +363,7 @@ def dressed(shelves: list[tuple[float, float, float, float]], room: float, colum
                 deep = min(depth - 0.02, 0.14 + 0.006 * (seed % 5))
                 cover = Finish("lacquer", SPINES[(seed + level) % 10])
                 parts.append(
-                    box(
-                        (thick, deep, tall), cover, (x + thick / 2, y - depth / 2 + 0.02 + deep / 2, z), 0.002
-                    )
+                    box((thick, deep, tall), cover, (x + thick / 2, y - depth / 2 + 0.02 + deep / 2, z), 0.002)
                 )
                 x += thick + 0.0015
                 k += 1
@@ -404,7 +385,5 @@ def dressed(shelves: list[tuple[float, float, float, float]], room: float, colum
                     ("bottle", "glass green"),
                 )[(level + column) % 4]
                 r = min(0.06, space * 0.3)
-                parts.append(
-                    pot(shape, r, min(0.05 + 1.6 * r, room - 0.04), finish(words), (x + space / 2, y, z))
-                )
+                parts.append(pot(shape, r, min(0.05 + 1.6 * r, room - 0.04), finish(words), (x + space / 2, y, z)))
     return parts

@@ -133,10 +133,7 @@ class Table(Design):
             return Model(parts, tops=surface)
         if self.shape == "Trestle Dining":
             parts = [box((0.07, 0.62, 0.06), frame, (s * (w / 2 - 0.3), 0, 0), 0.01) for s in (-1, 1)]
-            parts += [
-                box((0.07, 0.66, 0.06), frame, (s * (w / 2 - 0.3), 0, h - thick - 0.06), 0.01)
-                for s in (-1, 1)
-            ]
+            parts += [box((0.07, 0.66, 0.06), frame, (s * (w / 2 - 0.3), 0, h - thick - 0.06), 0.01) for s in (-1, 1)]
             for s in (-1, 1):
                 x = s * (w / 2 - 0.3)
                 parts += [
@@ -144,17 +141,11 @@ class Table(Design):
                     for t in (-1, 1)
                 ]
             parts.append(box((w - 0.6, 0.05, 0.08), frame, (0, 0, h * 0.42), 0.008))
-            return Model(
-                [*parts, box((w, d, thick + 0.012), top, (0, 0, h - thick - 0.012), 0.008)], tops=surface
-            )
+            return Model([*parts, box((w, d, thick + 0.012), top, (0, 0, h - thick - 0.012), 0.008)], tops=surface)
         parts = legs(legged, w, d, h - thick, frame, 0.07)
         if legged not in ("hairpin", "sled"):
-            parts += [
-                box((w - 0.16, 0.02, 0.07), frame, (0, s * (d / 2 - 0.07), h - thick - 0.07)) for s in (-1, 1)
-            ]
-            parts += [
-                box((0.02, d - 0.16, 0.07), frame, (s * (w / 2 - 0.07), 0, h - thick - 0.07)) for s in (-1, 1)
-            ]
+            parts += [box((w - 0.16, 0.02, 0.07), frame, (0, s * (d / 2 - 0.07), h - thick - 0.07)) for s in (-1, 1)]
+            parts += [box((0.02, d - 0.16, 0.07), frame, (s * (w / 2 - 0.07), 0, h - thick - 0.07)) for s in (-1, 1)]
         if self.shape == "Bar":
             parts += [
                 tube([(-w / 2 + 0.07, y, 0.2), (w / 2 - 0.07, y, 0.2)], 0.012, frame)
@@ -198,10 +189,7 @@ class Table(Design):
             tube(ring, 0.011, frame, closed=True, segments=8),
             tube([(x, y, h - thick - 0.01) for x, y, _ in ring], 0.011, frame, closed=True, segments=8),
         ]
-        parts += [
-            tube([(x, y, 0.012), (x, y, h - thick - 0.01)], 0.011, frame, segments=8)
-            for x, y, _ in ring[5::10]
-        ]
+        parts += [tube([(x, y, 0.012), (x, y, h - thick - 0.01)], 0.011, frame, segments=8) for x, y, _ in ring[5::10]]
         return [*parts, slab(circle(r, 48), thick, top, (0, 0, h - thick))]
 
 
@@ -255,9 +243,7 @@ class Fireplace(Design):
         d, h = 0.34, self.height
         if self.shape == "Panel":
             h, w = 0.9, 1.5 * self.size
-        mouth_w, mouth_h, sill = (
-            (w * self.mouth, 0.56, 0.1) if self.shape != "Panel" else (w * 0.84, 0.34, 0.32)
-        )
+        mouth_w, mouth_h, sill = (w * self.mouth, 0.56, 0.1) if self.shape != "Panel" else (w * 0.84, 0.34, 0.32)
         wall = Finish("brickwork", "8d4a37") if self.shape == "Brick" else stuff
         side = (w - mouth_w) / 2
         parts: Parts = [box((side, d, h - 0.06), wall, (s * (w - side) / 2, 0, 0), 0.006) for s in (-1, 1)]
@@ -301,13 +287,10 @@ class Fireplace(Design):
         if self.shape != "Panel":
             metal = finish("metal black")
             parts += [
-                box((0.02, 0.02, mouth_h), metal, (s * (mouth_w / 2 - 0.01), -d / 2 - 0.006, sill))
-                for s in (-1, 1)
+                box((0.02, 0.02, mouth_h), metal, (s * (mouth_w / 2 - 0.01), -d / 2 - 0.006, sill)) for s in (-1, 1)
             ]
             parts.append(box((mouth_w, 0.02, 0.02), metal, (0, -d / 2 - 0.006, sill + mouth_h - 0.02)))
-        parts += move(
-            fire(mouth_w * (0.62 if self.shape != "Panel" else 0.92), mouth_h * 0.6), (0, 0.02, sill + 0.01)
-        )
+        parts += move(fire(mouth_w * (0.62 if self.shape != "Panel" else 0.92), mouth_h * 0.6), (0, 0.02, sill + 0.01))
         return Model(parts, tops=(Top(0, 0, h, w * 0.9, d * 0.6),), bulbs=((0, -0.05, sill + 0.2),))
 
     def _stove(self) -> Model:
@@ -321,9 +304,7 @@ class Fireplace(Design):
         parts.append(box((w + 0.06, d + 0.06, 0.03), iron, (0, 0, h), 0.01))
         door = [((0.05, 0.03, 0.36), (k * (w / 2 - 0.06), -d / 2 - 0.01, z + 0.1)) for k in (-1, 1)]
         parts += [box(size, iron, at, 0.006) for size, at in door]
-        parts += [
-            box((w - 0.07, 0.03, 0.05), iron, (0, -d / 2 - 0.01, zz), 0.006) for zz in (z + 0.08, h - 0.15)
-        ]
+        parts += [box((w - 0.07, 0.03, 0.05), iron, (0, -d / 2 - 0.01, zz), 0.006) for zz in (z + 0.08, h - 0.15)]
         parts.append(
             tube(
                 [

@@ -155,9 +155,7 @@ class Curtain(Design):
                 x = s * (width / 2 - 0.08)
                 band = [(x + 0.075 * a, y + 0.07 * b, h * 0.42 + 0.02 * a * -s) for a, b in circle(1.0, 24)]
                 parts.append(
-                    tube(
-                        band, 0.022, rod if rod.kind == "wood" else finish(self.main), closed=True, segments=8
-                    )
+                    tube(band, 0.022, rod if rod.kind == "wood" else finish(self.main), closed=True, segments=8)
                 )
         return Model(parts)
 
@@ -178,9 +176,7 @@ class Curtain(Design):
             else:
                 span_here = part_width * (1 + 0.06 * (1 - u))
             x = s * (width / 2 + 0.02 - across * span_here)
-            wave = np.sin(2 * np.pi * folds * v + 0.6 * np.sin(3 * u)) + 0.25 * np.sin(
-                4 * np.pi * folds * v + 2 * u
-            )
+            wave = np.sin(2 * np.pi * folds * v + 0.6 * np.sin(3 * u)) + 0.25 * np.sin(4 * np.pi * folds * v + 2 * u)
             return x, y + depth * wave, z
 
         return sheet(surface, fabric, 22, folds * 10 + 1)
@@ -369,7 +365,5 @@ class Rug(Design):
                 for k in range(n):
                     y = -d / 2 + d * (k + 0.5) / n
                     wobble = 0.006 * ((k * 7 + s) % 5 - 2)
-                    parts.append(
-                        box((0.07, 0.008, 0.005), thread, (s * (w / 2 + 0.03), y + wobble, 0.001), 0.002)
-                    )
+                    parts.append(box((0.07, 0.008, 0.005), thread, (s * (w / 2 + 0.03), y + wobble, 0.001), 0.002))
         return Model(parts)

@@ -67,9 +67,7 @@ class Vase(Design):
     price = (12, 129)
     styles = {"Amphora": "traditional", "Ginger-Jar": "traditional", "Hourglass": "contemporary"}
 
-    shape: str = choice(
-        "Bottle", "Amphora", "Cylinder", "Trumpet", "Ginger-Jar", "Ball", "Hourglass", "Twin-Handle"
-    )
+    shape: str = choice("Bottle", "Amphora", "Cylinder", "Trumpet", "Ginger-Jar", "Ball", "Hourglass", "Twin-Handle")
     height: float = span(0.20, 0.42, near=False)
     slim: float = span(0.26, 0.42)
     stuff: str = choice(
@@ -97,9 +95,7 @@ class Vase(Design):
         stuff, h = finish(self.stuff), self.height
         if self.pattern_words:
             ink = "27459a" if stuff.colour != GLAZES["cobalt"] else "eae7e0"
-            stuff = painted(
-                stuff.kind, Picture(self.band, (stuff.colour, ink, stuff.colour, ink), 3), stuff.name
-            )
+            stuff = painted(stuff.kind, Picture(self.band, (stuff.colour, ink, stuff.colour, ink), 3), stuff.name)
         shape = {"Ginger-Jar": "ginger", "Twin-Handle": "amphora"}.get(self.shape, self.shape.lower())
         r = h * self.slim * (1.15 if shape == "ball" else 0.75 if shape == "cylinder" else 1.0)
         parts: Parts = [pot(shape, r, h, stuff)]

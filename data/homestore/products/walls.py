@@ -79,9 +79,7 @@ class Artwork(Design):
     def _one(self, w: float, h: float, seed: int) -> Parts:
         a, b, c, d = INKS[self.ink]
         paper = PAPERS[self.seed % len(PAPERS)]
-        order = (
-            (paper, a, b, c, d) if self.subject not in ("landscape", "brush", "tide") else (b, paper, a, c, d)
-        )
+        order = (paper, a, b, c, d) if self.subject not in ("landscape", "brush", "tide") else (b, paper, a, c, d)
         image = painted("plaster", Picture(self.subject, order, seed), self.ink)
 
         def face(width: float, height: float, y: float, stuff: Finish) -> Part:
@@ -93,13 +91,9 @@ class Artwork(Design):
         rim, deep = (0.06, 0.045) if self.shape == "Gilded" else (0.022, 0.028)
         stuff = finish(self.main)
         parts: Parts = [box((w, deep, rim), stuff, (0, -deep / 2, z), 0.008) for z in (0, h - rim)]
-        parts += [
-            box((rim, deep, h - 2 * rim), stuff, (s * (w - rim) / 2, -deep / 2, rim), 0.008) for s in (-1, 1)
-        ]
+        parts += [box((rim, deep, h - 2 * rim), stuff, (s * (w - rim) / 2, -deep / 2, rim), 0.008) for s in (-1, 1)]
         if self.shape == "Gilded":
-            parts += [
-                box((w - 0.08, deep + 0.012, 0.02), stuff, (0, -deep / 2, z), 0.008) for z in (0.04, h - 0.06)
-            ]
+            parts += [box((w - 0.08, deep + 0.012, 0.02), stuff, (0, -deep / 2, z), 0.008) for z in (0.04, h - 0.06)]
             parts += [
                 box((0.02, deep + 0.012, h - 0.12), stuff, (s * (w / 2 - 0.05), -deep / 2, 0.06), 0.008)
                 for s in (-1, 1)
@@ -166,9 +160,7 @@ class Mirror(Design):
         elif self.shape == "Arched":
             h = s * self.tall
             r = s / 2
-            arch = [
-                (r * math.cos(a), h / 2 - r + r * math.sin(a)) for a in [math.pi * k / 24 for k in range(25)]
-            ]
+            arch = [(r * math.cos(a), h / 2 - r + r * math.sin(a)) for a in [math.pi * k / 24 for k in range(25)]]
             outline = [
                 *arch,
                 *[(-r, h / 2 - r - (h - r) * k / 8) for k in range(1, 9)],
@@ -182,11 +174,7 @@ class Mirror(Design):
         flat.append(slab([(x * 0.99, y * 0.99) for x, y in outline], 0.004, finish("wood black")))
         flat.append(tube([(x, y, 0.010) for x, y in outline], thick, stuff, closed=True, segments=12))
         if self.shape == "Gilded":
-            flat.append(
-                tube(
-                    [(x * 1.07, y * 1.06, 0.014) for x, y in outline], 0.022, stuff, closed=True, segments=12
-                )
-            )
+            flat.append(tube([(x * 1.07, y * 1.06, 0.014) for x, y in outline], 0.022, stuff, closed=True, segments=12))
             flat += [
                 lathe([(0, 0), (0.03, 0), (0.026, 0.025), (0, 0.035)], stuff, (x * 1.05, y * 1.05, 0.02), 16)
                 for x, y in outline[3::7]
