@@ -23,9 +23,10 @@ $(STAMP): setup.py constraints.txt | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,dev,report,heif]'
 	@touch $@
 
-demo: $(STAMP)  ## index the demo pictures, search them, draw a sheet (needs VISEARCH_MODEL until a model ships)
-	$(BIN)/visearch index data/demo/catalog.jsonl --collection out/demo
-	$(BIN)/visearch search data/demo/query.jpg --collection out/demo --limit 12 --sheet out/demo.png
+demo: $(STAMP)  ## index a rendered shop and its rooms, search it with a phone photo, draw a sheet (needs VISEARCH_MODEL until a model ships)
+	$(BIN)/visearch index data/homestore/demo/catalog.jsonl data/homestore/demo/scenes.jsonl --collection out/demo
+	$(BIN)/visearch search data/homestore/demo/photos/photo-0006.jpg --box 0.1889,0.25,0.7074,0.8444 --collection out/demo \
+		--limit 10 --sheet out/demo.png
 	@echo "Query and results as one picture: out/demo.png"
 
 lint: $(STAMP)  ## style and types

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +148,9 @@ def _outlined(image: Image.Image, box: Box | None, *, veil: bool = False) -> Ima
 
 def _shorten(text: str, size: int, width: int) -> str:
     """The text on one line, its middle left out where it is wider than `width` pixels."""
-    text = " ".join(text.split())
+    # Pillow's font has no accented letters: they are drawn without their accents.
+    plain = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    text = " ".join(plain.split())
     font, kept = _font(size), len(text)
     short = text
     while font.getlength(short) > width and kept > 2:
