@@ -84,7 +84,7 @@ PROFILES = {
     p.name: p
     for p in (
         Profile("demo", sum(SHARES.values()), 92, 154, (640, 480), (270, 360), 256, 7, 4, 3, True, MIXED),
-        Profile("train", 3000, 4000, 2000, (320, 240), (240, 320), 224, 4, 4, 4, True, ("train",)),
+        Profile("train", 1200, 4000, 2000, (320, 240), (240, 320), 224, 4, 4, 4, True, ("train",)),
         Profile("bench", 2000, 110, 300, (640, 480), (270, 360), 256, 7, 4, 3, False, ("test",)),
     )
 }

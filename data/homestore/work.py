@@ -33,7 +33,8 @@ class Job:
 
 
 def jobs(profile: Profile, limit: int | None = None) -> list[Job]:
-    """Everything a profile holds, in order."""
+    """Everything a profile holds: the products, then rooms and photos mixed, so that of a run that was stopped there are
+    some of both."""
     made = [
         Job(
             FILES[0],
@@ -42,8 +43,9 @@ def jobs(profile: Profile, limit: int | None = None) -> list[Job]:
         )
         for i, p in enumerate(profile.catalogue)
     ]
-    made += [Job(FILES[1], i, (f"rooms/room-{i + 1:04d}.jpg",)) for i in range(profile.rooms)]
-    made += [Job(FILES[2], i, (f"photos/photo-{i + 1:04d}.jpg",)) for i in range(profile.photos)]
+    scenes = [Job(FILES[1], i, (f"rooms/room-{i + 1:04d}.jpg",)) for i in range(profile.rooms)]
+    scenes += [Job(FILES[2], i, (f"photos/photo-{i + 1:04d}.jpg",)) for i in range(profile.photos)]
+    made += sorted(scenes, key=lambda job: job.number / (profile.rooms if job.file == FILES[1] else profile.photos))
     return [job for job in made if limit is None or job.number < limit]
 
 
