@@ -2,9 +2,11 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BASE_STAMP := $(VENV)/.installed-base
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST_ARGS ?=
 
-.PHONY: demo test test-slow lint docs wheel install-gpu train-venv clean help
+.PHONY: demo test test-slow lint docs wheel install-gpu clean help
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,10 +22,14 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): setup.py constraints.txt | $(BIN)/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,dev,report,heif]'
+	$(INSTALL) --editable '.[train,test,dev,report,heif]'
+	@touch $@ $(BASE_STAMP)
+
+$(BASE_STAMP): setup.py constraints.txt | $(BIN)/python
+	$(INSTALL) --editable .
 	@touch $@
 
-demo: $(STAMP)  ## index a rendered shop and its rooms, search it with a phone photo, draw a sheet (needs VISEARCH_MODEL until a model ships)
+demo: $(BASE_STAMP)  ## index a rendered shop and its rooms, search it with a phone photo, draw a sheet (needs VISEARCH_MODEL until a model ships)
 	$(BIN)/visearch index data/homestore/demo/catalog.jsonl data/homestore/demo/scenes.jsonl --collection out/demo
 	$(BIN)/visearch search data/homestore/demo/photos/photo-0006.jpg --box 0.1889,0.25,0.7074,0.8444 --collection out/demo \
 		--limit 10 --sheet out/demo.png
@@ -51,15 +57,7 @@ wheel: $(STAMP)  ## build dist/visearch-*.whl
 # CUDA libraries they need (12 for faiss, 13 for ONNX Runtime); the driver has to be one for CUDA 13.
 install-gpu: $(STAMP)  ## swap faiss-cpu and onnxruntime for their GPU forms; `make clean` goes back
 	$(BIN)/pip uninstall --quiet --yes faiss-cpu onnxruntime
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt faiss-gpu 'onnxruntime-gpu[cuda,cudnn]'
-
-# torch and timm, for training and for the loop that benchmarks/bench_indexing.py compares with.
-train-venv: .venv-train/.installed  ## .venv-train with the training extra
-
-.venv-train/.installed: setup.py constraints.txt
-	test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
-	.venv-train/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,test]'
-	@touch $@
+	$(INSTALL) faiss-gpu 'onnxruntime-gpu[cuda,cudnn]'
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) .venv-train build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

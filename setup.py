@@ -22,7 +22,7 @@ setup(
     ],
     python_requires=">=3.11",
     packages=find_packages(include=["visearch*", "indexer*", "web*", "training*"]),
-    package_data={"visearch": ["py.typed"], "visearch.models": ["*.onnx"]},
+    package_data={"visearch": ["py.typed"], "visearch.models": ["*.onnx"], "training": ["recipes/*.toml"]},
     # faiss-gpu and onnxruntime-gpu hold the same modules as their CPU forms: `make install-gpu` swaps them.
     install_requires=[
         "numpy>=2.0",
@@ -40,7 +40,15 @@ setup(
     ],
     extras_require={
         # One pip command for all of them: a bare `pip install timm` brings a CUDA torch.
-        "train": ["torch>=2.5", "torchvision>=0.20", "timm>=1.0", "safetensors>=0.4", "onnx>=1.16", "onnxscript"],
+        "train": [
+            "torch>=2.5",
+            "torchvision>=0.20",
+            "timm>=1.0",
+            "safetensors>=0.4",
+            "onnx>=1.16",
+            "onnxscript",
+            "tensorboardX>=2.6",
+        ],
         "report": ["matplotlib>=3.8"],
         "heif": ["pillow-heif>=0.18"],
         "scale": ["ray[data]>=2.40"],

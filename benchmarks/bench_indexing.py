@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/bench_indexing.py [--quick] [--only efficiency loop scale]
 
-Needs ../shared (real pictures, the baseline model and its weights); `loop` also needs `make train-venv`. Pictures are
-real photographs brought to the size wanted; each file is unique in its bytes, so that each is decoded. Every figure is
-a median of alternating runs in one session; CPU time counts child processes. On a machine that others use look at
-ratios of CPU time and at `busy_of_free`: our share of the CPU time that others left.
+Needs ../shared (real pictures, the baseline model and its weights). Pictures are real photographs brought to the size
+wanted; each file is unique in its bytes, so that each is decoded. Every figure is a median of alternating
+runs in one session; CPU time counts child processes. On a machine that others use look at ratios of CPU time and at
+`busy_of_free`: our share of the CPU time that others left.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("VISEARCH_SHARED", ROOT.parent / "shared"))
 MODEL = SHARED / "models" / "imagenet_baseline.onnx"
 WEIGHTS = SHARED / "models" / "mobilenet_edgetpu_100.safetensors"
-TRAIN_PYTHON = ROOT / ".venv-train" / "bin" / "python"
 CORES = usable_cores()
 BATCH = 16  # pictures embedded at once by the work measured alone
 
@@ -215,7 +214,7 @@ def efficiency(amount: Amount, work: Path, times: int) -> dict[str, float]:
 def against_the_loop(amount: Amount, work: Path, times: int) -> dict[str, float]:
     """Wall speed of the whole command, its start included, over that of the usual loop, its start left out."""
     folder = make_pictures(work, amount.megapixels, amount.indexed)
-    loop = (TRAIN_PYTHON, ROOT / "benchmarks" / "usual_loop.py", folder, amount.loop, WEIGHTS, CORES)
+    loop = (sys.executable, ROOT / "benchmarks" / "usual_loop.py", folder, amount.loop, WEIGHTS, CORES)
 
     def looping() -> float:
         answer = json.loads(run(*loop).output)
@@ -273,10 +272,8 @@ def main() -> None:
     for amount in amounts:
         if "efficiency" in wanted:
             report("efficiency", efficiency(amount, options.work, times))
-        if "loop" in wanted and TRAIN_PYTHON.exists():
+        if "loop" in wanted:
             report("loop", against_the_loop(amount, options.work, times))
-    if "loop" in wanted and not TRAIN_PYTHON.exists():
-        print("loop: left out, torch and timm are not installed; run: make train-venv", file=sys.stderr)
     if "scale" in wanted:
         few, many = (200, 2000) if options.quick else (1000, 20_000)
         report("scale", scale(few, many, options.work, times))

@@ -1,9 +1,9 @@
 """The loop most people write: PIL, the timm transform, torch eager in batches of 32, threads fixed to the cores.
 
-    .venv-train/bin/python benchmarks/usual_loop.py FOLDER COUNT WEIGHTS CORES
+    .venv/bin/python benchmarks/usual_loop.py FOLDER COUNT WEIGHTS CORES
 
 Prints JSON: {"pictures", "seconds"} of the loop alone; imports and loading the model are not counted.
-`make train-venv` makes the environment. WEIGHTS is mobilenet_edgetpu_100.safetensors.
+WEIGHTS is mobilenet_edgetpu_100.safetensors.
 """
 
 from __future__ import annotations
@@ -16,34 +16,15 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from training.libraries import import_timm
+
 BATCH = 32
-
-
-def import_timm() -> object:
-    """Import timm; where torchvision's C++ operators cannot load, declare the two that it registers, then import again.
-
-    Returns:
-        The library of declarations, which must be kept alive, or None where it was not needed.
-    """
-    try:
-        import timm
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.split(".")[0] in {"torchvision", "timm"}]:
-            del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")
-        for operator in ("nms", "qnms"):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import timm  # noqa: F401
-
-        return library
-    return None
 
 
 def main(folder: Path, count: int, weights: Path, cores: int) -> None:
     """Embed the first `count` pictures of `folder`."""
     torch.set_num_threads(cores)
-    keep = import_timm()
-    import timm
+    timm = import_timm()
     from safetensors.torch import load_file
 
     model = timm.create_model("mobilenet_edgetpu_100", pad_type="same")
@@ -62,7 +43,6 @@ def main(folder: Path, count: int, weights: Path, cores: int) -> None:
             batch = [transform(Image.open(path).convert("RGB")) for path in paths[first : first + BATCH]]
             codes.append(model(torch.stack(batch)) > 0)
         seconds = time.perf_counter() - start
-    del keep
     print(json.dumps({"pictures": sum(map(len, codes)), "seconds": seconds}))
 
 
