@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 COLUMNS = 6
 Shown = tuple[Path, str, list[list[float]]]  # picture, caption, boxes
 CAPTION = 16  # pixels below each picture
+OVERVIEW = 1200  # pixels wide
 
 
 def sheet(pictures: Sequence[Shown], columns: int = COLUMNS) -> Image.Image:
@@ -38,13 +39,31 @@ def sheet(pictures: Sequence[Shown], columns: int = COLUMNS) -> Image.Image:
     return page
 
 
+def overview(store: Path) -> Image.Image:
+    """One picture of it all: a product of each category, rooms with their boxes, photos."""
+    firsts = {row["category"]: row for row in reversed(read(store / "catalog.jsonl"))}
+    scenes, photos = read(store / "scenes.jsonl")[:8], read(store / "photos.jsonl")[:8]
+    strips = [
+        sheet([(store / row["path"], name, []) for name, row in sorted(firsts.items())], 8),
+        sheet(
+            [(store / r["path"], r["room"], [o["box"] for o in r["objects"] if o["area"] > 0.01]) for r in scenes], 4
+        ),
+        sheet([(store / r["path"], r["category"], [r["box"]]) for r in photos], 8),
+    ]
+    sized = [strip.resize((OVERVIEW, round(strip.height * OVERVIEW / strip.width))) for strip in strips]
+    page = Image.new("RGB", (OVERVIEW, sum(strip.height for strip in sized)), "white")
+    for n, strip in enumerate(sized):
+        page.paste(strip, (0, sum(above.height for above in sized[:n])))
+    return page
+
+
 def read(path: Path) -> list[dict[str, Any]]:
     """The lines of a JSONL file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def main() -> None:
-    """One sheet of each category, of rooms and photos as they are and with the boxes of the truth."""
+    """One sheet of each category, of rooms and photos as they are and with the boxes of the truth, one of it all."""
     parser = argparse.ArgumentParser(prog="python -m data.homestore.sheets", description=__doc__)
     parser.add_argument("store", type=Path, help="folder with catalog.jsonl")
     parser.add_argument("--out", type=Path, required=True)
@@ -63,6 +82,7 @@ def main() -> None:
         boxed = [(store / r["path"], Path(r["path"]).stem, [o["box"] for o in r.get("objects", [r])]) for r in rows]
         sheet(plain, 4).save(out / f"{name}.jpg", quality=88)
         sheet(boxed, 4).save(out / f"{name}-boxes.jpg", quality=88)
+    overview(store).save(out / "overview.jpg", quality=82)
     print(f"{len(list(out.glob('*.jpg')))} sheets in {out}")
 
 

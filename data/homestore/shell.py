@@ -191,7 +191,9 @@ def door() -> Parts:
     """A closed door with its frame, back at y = 0."""
     white, metal = finish("lacquer white"), finish("metal steel")
     parts: Parts = [box((0.86, 0.03, 2.05), white, (0, -0.015, 0), 0.003)]
-    parts += [box((0.08, 0.045, 2.11), white, (s * 0.47, -0.022, 0), 0.006) for s in (-1, 1)]
+    parts += [
+        box((0.08, 0.045, 2.05), white, (s * 0.47, -0.022, 0), 0.006) for s in (-1, 1)
+    ]  # faces that coincide render black
     parts.append(box((1.02, 0.045, 0.08), white, (0, -0.022, 2.05), 0.006))
     parts += [box((0.52, 0.012, h), white, (0, -0.034, z), 0.005) for z, h in ((0.22, 0.62), (1.05, 0.8))]
     parts.append(tube([(0.36, -0.03, 1.0), (0.36, -0.075, 1.0), (0.25, -0.075, 1.0)], 0.009, metal))

@@ -33,8 +33,7 @@ class Job:
 
 
 def jobs(profile: Profile, limit: int | None = None) -> list[Job]:
-    """Everything a profile holds: the products, then rooms and photos mixed, so that of a run that was stopped there are
-    some of both."""
+    """Everything a profile holds: products, then rooms and photos mixed: what a stopped run made is of both kinds."""
     made = [
         Job(
             FILES[0],
