@@ -51,7 +51,7 @@ def main(demo: Path) -> None:
     assert best["metadata"]["label"] == rows[0]["label"], best
     assert set(best) >= {"item", "region", "source", "distance", "score", "metadata"}, best
 
-    visearch("search", demo / "query.jpg", "--collection", collection, "--sheet", "sheet.png")
+    visearch("search", demo / "photos" / "photo-0006.jpg", "--collection", collection, "--sheet", "sheet.png")
     assert Path("sheet.png").read_bytes().startswith(b"\x89PNG")
     visearch("check", "--collection", collection)
     print(f"the wheel indexed {len(rows)} pictures in {summary['seconds']:.1f} s and found the first again")
