@@ -48,6 +48,7 @@ setup(
             "onnx>=1.16",
             "onnxscript",
             "tensorboardX>=2.6",
+            "scipy>=1.11",
         ],
         "report": ["matplotlib>=3.8"],
         "heif": ["pillow-heif>=0.18"],

@@ -15,7 +15,7 @@ def import_timm() -> Any:
     """timm, with `torch` and `torchvision` imported before it.
 
     timm needs torchvision only for transforms, but PyPI's torchvision next to a CPU build of torch stops at import: its
-    compiled operators want CUDA libraries. With two of them declared it imports, and all but `torchvision.ops.nms` works.
+    compiled operators want CUDA libraries. With two of them declared all but `torchvision.ops.nms` works.
 
     Raises:
         UsageError: one of them is not installed.

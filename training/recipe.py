@@ -1,15 +1,22 @@
 """A recipe: everything that decides what a training run does, in one TOML file.
 
 Each table of the file is one of the dataclasses below and each key one of its fields, so this module is also the
-reference of the format. Paths are relative to the file; `$NAME` and `~` are expanded.
+reference of the format. Paths are relative to the file; `~`, `$NAME` and `${NAME:-where it is not set}` are expanded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from training.tables import Above, Amount, Columns, Count, Natural, Reader, Share, override
+from visearch.errors import UsageError
+
+SHIPPED = Path(__file__).parent / "recipes"
+Format = Literal["", "folder", "manifest", "scenes", "cub200", "cars196", "sop", "inshop", "stl"]
 
 
 @dataclass(frozen=True)
@@ -40,21 +47,22 @@ class Embedding:
         projection: a bias-free linear layer from the backbone's features to D; needed where they differ in number.
         groups: of GroupNorm; 0 leaves it out (the rows of Table 1 without it).
         relu, dropout: after it; dropout is a probability.
-        head: "softmax" (bias-free, as published) or "normalized" (LayerNorm, L2-normalised features and proxies, 1811.12649).
+        head: "softmax" (bias-free, as published) or "normalized" (LayerNorm, L2-normalised features and proxies:
+            arXiv 1811.12649).
         temperature: of the normalized softmax.
         size: side of the square input in pixels, in training and in the exported model.
         train_size: side while training, where it differs from `size`.
     """
 
-    dim: int = 1024
+    dim: Count = 1024
     projection: bool = True
-    groups: int = 256
+    groups: Natural = 256
     relu: bool = True
-    dropout: float = 0.5
-    head: str = "softmax"
-    temperature: float = 0.05
-    size: int = 224
-    train_size: int = 0
+    dropout: Share = 0.5
+    head: Literal["softmax", "normalized"] = "softmax"
+    temperature: Above = 0.05
+    size: Count = 224
+    train_size: Natural = 0
 
 
 @dataclass(frozen=True)
@@ -67,8 +75,9 @@ class Data:
         format: folder, manifest, scenes (objects with boxes: scenes.jsonl of the home store), cub200, cars196, sop,
             inshop, stl; "" guesses from the path.
         heads: head -> the column (metadata key) that holds its label. Empty: unlabelled pictures, for `retention`.
-        where: only rows whose column has this value, or one of these values.
-        exclude: not rows whose column has one of these values; a text that ends in .txt names a file of them, one a line.
+        where: only rows whose column has this value, or one of these values; a text that ends in .txt names a file of
+            them, one a line. The published benchmarks give their training split where nothing is said of `split`.
+        exclude: not rows whose column has one of these values, said in the same ways.
         unseen: files of class names (one a line) that must never be trained on: a row with one is an error.
         min_area: objects of less than this share of the picture are left out.
         weight: pictures it has in a batch, relative to others, where `mix` is "weighted".
@@ -76,13 +85,13 @@ class Data:
 
     name: str
     path: Path
-    format: str = ""
+    format: Format = ""
     heads: Mapping[str, str] = field(default_factory=dict)
-    where: Mapping[str, Any] = field(default_factory=dict)
-    exclude: Mapping[str, Any] = field(default_factory=dict)
+    where: Columns = field(default_factory=dict)
+    exclude: Columns = field(default_factory=dict)
     unseen: tuple[Path, ...] = ()
-    min_area: float = 0.0
-    weight: float = 1.0
+    min_area: Share = 0.0
+    weight: Above = 1.0
 
 
 @dataclass(frozen=True)
@@ -95,9 +104,9 @@ class Proxies:
         rate: learning rate; 0 means 10 times that of the new layers, as published.
     """
 
-    sampled: int = 2048
-    optimizer: str = "sgd"
-    rate: float = 0.0
+    sampled: Count = 2048
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    rate: Amount = 0.0
 
 
 @dataclass(frozen=True)
@@ -108,13 +117,13 @@ class Retention:
         distill: weight of the mean squared error between the batch's cosine matrix and the start backbone's; 0 is off.
         distill_on: "unlabelled" or "all" pictures of the batch.
         layer_decay: rate of a layer = backbone rate x layer_decay^(layers above it); 1 is the same rate everywhere.
-        average: share of the trained weights in the end result, the rest being the weights after the warm start (WiSE-FT).
+        average: share of the trained weights in the end result; the rest are those after the warm start (WiSE-FT).
     """
 
-    distill: float = 0.0
-    distill_on: str = "unlabelled"
-    layer_decay: float = 1.0
-    average: float = 1.0
+    distill: Amount = 0.0
+    distill_on: Literal["unlabelled", "all"] = "unlabelled"
+    layer_decay: Share = 1.0
+    average: Share = 1.0
 
 
 @dataclass(frozen=True)
@@ -123,39 +132,40 @@ class Schedule:
 
     Attributes:
         batch: pictures a step and process. mix: "uniform" over data sets, "proportional" to their sizes, or "weighted".
-        warm_epochs: of the new layers alone, the backbone frozen; epochs: end to end after that. An epoch is as many steps
-            as show the largest data set once; steps_per_epoch says otherwise.
+        warm_epochs: of the new layers alone, the backbone frozen; epochs: end to end after that. An epoch is as many
+            steps as show the largest data set once; steps_per_epoch says otherwise.
         optimizer: "sgd" (momentum 0.9) or "adamw". rate: of the new layers; backbone_rate: of the backbone.
         decay: "step" (x0.1 every `decay_every` epochs) or "cosine". clip: largest norm of the gradients, 0 is none.
         batch_norm: "frozen" or "tracked". balance: "equal" or "gradnorm" over the heads' losses.
-        accumulate: steps whose gradients are added before an update. ema: decay of the weights' moving average, 0 is none.
+        accumulate: steps whose gradients are added before an update.
+        ema: decay of the weights' moving average, 0 is none.
         precision: "float32", "bf16" or "fp16" autocast. compile: torch.compile the model.
         workers: processes that decode; checkpoint_minutes: how often the run is saved.
         crop: least share of the picture that a random crop keeps; jitter: strength of colour jitter.
     """
 
-    batch: int = 80
-    mix: str = "uniform"
-    warm_epochs: float = 1.0
-    epochs: float = 9.0
-    steps_per_epoch: int = 0
-    optimizer: str = "sgd"
-    rate: float = 0.01
-    backbone_rate: float = 0.01
-    weight_decay: float = 1e-4
-    decay: str = "step"
-    decay_every: float = 3.0
-    clip: float = 0.0
-    batch_norm: str = "tracked"
-    balance: str = "equal"
-    accumulate: int = 1
-    ema: float = 0.0
-    precision: str = "bf16"
+    batch: Count = 80
+    mix: Literal["uniform", "proportional", "weighted"] = "uniform"
+    warm_epochs: Amount = 1.0
+    epochs: Amount = 9.0
+    steps_per_epoch: Natural = 0
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    rate: Amount = 0.01
+    backbone_rate: Amount = 0.01
+    weight_decay: Amount = 1e-4
+    decay: Literal["step", "cosine"] = "step"
+    decay_every: Above = 3.0
+    clip: Amount = 0.0
+    batch_norm: Literal["frozen", "tracked"] = "tracked"
+    balance: Literal["equal", "gradnorm"] = "equal"
+    accumulate: Count = 1
+    ema: Share = 0.0
+    precision: Literal["float32", "bf16", "fp16"] = "bf16"
     compile: bool = False
-    workers: int = 2
-    checkpoint_minutes: float = 5.0
-    crop: float = 0.4
-    jitter: float = 0.3
+    workers: Natural = 2
+    checkpoint_minutes: Amount = 5.0
+    crop: Share = 0.4
+    jitter: Amount = 0.3
 
 
 @dataclass(frozen=True)
@@ -163,8 +173,10 @@ class Validation:
     """`[validation]`: retrieval measured in binary after each epoch; the best checkpoint is the one that ships.
 
     Attributes:
-        queries, corpus: manifests; label: the column that says what is relevant. Without `corpus` the queries search each
-            other, each leaving itself out.
+        queries, corpus: manifests; label: the column that says what is relevant. Without `corpus` the queries search
+            each other, each leaving itself out.
+        where, exclude, corpus_where: which rows, as in `[[data]]`.
+        unseen_by: a head; that it was trained on a class of the queries is an error.
         limit: at most so many queries, evenly taken.
     """
 
@@ -172,9 +184,11 @@ class Validation:
     queries: Path
     label: str
     corpus: Path | None = None
-    where: Mapping[str, Any] = field(default_factory=dict)
-    corpus_where: Mapping[str, Any] = field(default_factory=dict)
-    limit: int = 500
+    where: Columns = field(default_factory=dict)
+    exclude: Columns = field(default_factory=dict)
+    corpus_where: Columns = field(default_factory=dict)
+    unseen_by: str = ""
+    limit: Count = 500
 
 
 @dataclass(frozen=True)
@@ -188,7 +202,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The whole file."""
+    """The whole file. `name` is the file's where it says none."""
 
     name: str
     backbone: Backbone
@@ -199,4 +213,103 @@ class Recipe:
     schedule: Schedule = Schedule()
     validation: tuple[Validation, ...] = ()
     card: Card = Card()
-    seed: int = 0
+    seed: Natural = 0
+
+
+def load(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe: a .toml file, or the name of one that ships (`names()`).
+
+    `overrides` are values in place of the file's by dotted key, as `override` in tables.py takes them.
+
+    Raises:
+        UsageError: the file is not there or not TOML, a key or value is wrong, a path is not there; one line with file
+            and key. What only the recipe as a whole shows is found by `check`.
+    """
+    file = _find(str(name_or_path))
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file}: not TOML ({error})") from None
+    shown = file.stem if file.parent == SHIPPED else str(file)
+    table = {"name": file.stem} | override(table, overrides or {}, shown)
+    return Reader(shown, file.absolute().parent).read(Recipe, table)
+
+
+def names() -> list[str]:
+    """The recipes that ship."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def _find(name: str) -> Path:
+    if name in names():
+        return SHIPPED / f"{name}.toml"
+    if not name.endswith(".toml"):
+        raise UsageError(f"{name}: no such recipe; name a .toml file or one of {', '.join(names())}")
+    return Path(name)
+
+
+def to_plain(value: Any) -> Any:
+    """A recipe as dicts, lists, texts and numbers, which JSON and TOML can hold; None is left out."""
+    if is_dataclass(value):
+        pairs = ((each.name, getattr(value, each.name)) for each in fields(value))
+        return {key: to_plain(each) for key, each in pairs if each is not None}
+    if isinstance(value, Mapping):
+        return {key: to_plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def from_plain(values: Mapping[str, Any]) -> Recipe:
+    """The recipe that `to_plain` made plain. Its paths need not be there any more: a checkpoint outlives its pictures.
+
+    Raises:
+        UsageError: as `load`.
+    """
+    return Reader("recipe", Path.cwd(), must_exist=False).read(Recipe, values)
+
+
+def check(recipe: Recipe) -> None:
+    """What can be known to be wrong before a picture is read or a model made.
+
+    Raises:
+        UsageError: naming the first key that is wrong.
+    """
+    for problem in _problems(recipe):
+        raise UsageError(f"recipe {recipe.name}: {problem}")
+
+
+def _problems(recipe: Recipe) -> Iterator[str]:
+    embedding, schedule, retention = recipe.embedding, recipe.schedule, recipe.retention
+    if embedding.dim % 8:
+        yield f"embedding.dim: {embedding.dim} is not a multiple of 8, so its bits do not fill bytes"
+    if embedding.groups and embedding.dim % embedding.groups:
+        yield f"embedding.dim: {embedding.dim} is not a multiple of embedding.groups ({embedding.groups})"
+    if embedding.groups == embedding.dim:
+        yield f"embedding.groups: groups of one number are all 0 after GroupNorm; at most {embedding.dim // 2}"
+    if embedding.dropout == 1:
+        yield "embedding.dropout: 1 drops everything"
+    if recipe.backbone.pretrained and recipe.backbone.weights is not None:
+        yield "backbone: give pretrained = true or weights, not both"
+
+    for key, entries in (("data", recipe.data), ("validation", recipe.validation)):
+        seen: set[str] = set()
+        for name in (each.name for each in entries):
+            if name in seen:
+                yield f"{key}: two entries are named {name}"
+            seen.add(name)
+    heads = {head for each in recipe.data for head in each.heads}
+    if not heads:
+        yield 'data: no data set feeds a head, as heads = { product = "label" } would'
+    for validation in recipe.validation:
+        if validation.unseen_by and validation.unseen_by not in heads:
+            yield f"validation.{validation.name}.unseen_by: no data set feeds a head {validation.unseen_by}"
+    if retention.distill and retention.distill_on == "unlabelled" and all(each.heads for each in recipe.data):
+        yield 'retention.distill_on: no data set is unlabelled (without heads); add one, or distill on "all"'
+
+    if schedule.epochs + schedule.warm_epochs == 0:
+        yield "schedule: epochs and warm_epochs are both 0"
+    if schedule.ema == 1:
+        yield "schedule.ema: a decay of 1 never moves"
