@@ -45,8 +45,8 @@ def cars196(path: Path) -> Iterator[Row]:
     """Cars-196: `cars_annos.mat` beside `car_ims/`; or a folder for each class, named by its number or in its order."""
     file = next((path / name for name in CARS if (path / name).exists()), None)
     if file is not None:
-        for name, number in _cars_annotations(file):
-            yield Row(path / name, {"class": f"{number:03}", "split": _half(str(number), CARS_TRAIN, path)})
+        for name, label in _cars_annotations(file):
+            yield Row(path / name, {"class": f"{label:03}", "split": _half(str(label), CARS_TRAIN, path)})
         return
     folders = sorted(each for each in path.iterdir() if each.is_dir()) if path.is_dir() else []
     if not folders:
@@ -65,7 +65,7 @@ def _cars_annotations(file: Path) -> list[tuple[str, int]]:
     try:
         annotations = loadmat(str(file), squeeze_me=True)["annotations"]
         return [(str(each["relative_im_path"]), int(each["class"])) for each in annotations.reshape(-1)]
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+    except Exception as error:  # whatever scipy's reader raises on a damaged file
         raise UsageError(f"{file}: not the annotations of Cars-196 ({error})") from None
 
 

@@ -33,8 +33,7 @@ def import_timm() -> Any:
 
 
 def _declare_operators() -> None:
-    import torch
-
+    torch: Any = importlib.import_module("torch")
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]
     library = torch.library.Library("torchvision", "DEF")
