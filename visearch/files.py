@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from visearch import settings
 from visearch.errors import ImageError
@@ -22,19 +25,26 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Replace a file's content in one step: after a crash it holds the old bytes or the new ones."""
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write what `path` will hold: after a crash it holds the old bytes or all of the new ones."""
     temporary = path.with_name(path.name + TEMPORARY)
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
+    except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Replace a file's content in one step: after a crash it holds the old bytes or the new ones."""
+    with replacing(path) as file:
+        file.write(data)
 
 
 def read_limited(path: Path) -> bytes:

@@ -1,0 +1,224 @@
+"""Training data -> batches: which pictures a step sees, decoded and augmented in worker processes.
+
+Everything random here is a function of (seed, step), so a run that goes on at step n sees the batches of one that never
+stopped, whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from training import augment
+from training.data import DataSet, TrainingData
+from training.recipe import Recipe
+from visearch import images
+from visearch.codes import I64, U8
+from visearch.errors import BoxError, ImageError, VisearchError
+from visearch.files import read_limited
+from visearch.formats import read_header
+
+PREFETCH = 3  # batches a worker keeps ready
+REPLACEMENTS = 20  # pictures tried in the place of one that cannot be decoded
+
+
+@dataclass
+class Batch:
+    """What one process sees in one step.
+
+    Attributes:
+        images: uint8 [n, size, size, 3], RGB.
+        labels: head -> (rows int64 [m], class ids int64 [m]); every head is there, some with m = 0.
+        unlabelled: rows int64 of pictures without any label.
+        unreadable: (path, reason) of pictures that could not be decoded; others of their data set are in their place.
+    """
+
+    images: Tensor
+    labels: dict[str, tuple[Tensor, Tensor]]
+    unlabelled: Tensor
+    unreadable: list[tuple[Path, str]] = field(default_factory=list)
+
+    def pin_memory(self) -> Batch:
+        """As the loader calls it where there is a GPU."""
+        return replace(self, images=self.images.pin_memory())
+
+
+class Mix:
+    """Which picture of which data set each place of each batch holds.
+
+    The pictures of a run are one endless row of slots, a step being the next `batch` of them (of all processes
+    together). Data set i is due in it as often as its share w_i says: its k-th picture at slot (k + 1/2) / w_i, ordered
+    by that. So any step can be computed without those before it. Each set goes through all of its pictures in an order
+    of its own before it begins again in another.
+    """
+
+    def __init__(self, sizes: list[int], shares: list[float], batch: int, seed: int) -> None:
+        """`sizes` are pictures of each set, `shares` positive numbers (of any sum), `batch` pictures a step."""
+        self.sizes, self.batch, self.seed = sizes, batch, seed
+        self.shares = np.array(shares, np.float64) / np.sum(shares)
+
+    def steps_per_epoch(self) -> int:
+        """Steps that show the largest data set once."""
+        largest = int(np.argmax(self.sizes))
+        return max(1, round(self.sizes[largest] / (self.batch * float(self.shares[largest]))))
+
+    def step(self, step: int) -> list[tuple[int, int]]:
+        """(data set, turn) of each slot of a step. Turn k of a set is its k-th picture since the start of the run."""
+        start = step * self.batch
+        # All that is due a little before the step's first slot until a little after its last, in order.
+        early, late = max(0, start - len(self.sizes) - 1), start + self.batch + len(self.sizes) + 1
+        first = np.ceil(early * self.shares - 0.5).clip(min=0).astype(np.int64)
+        last = np.ceil(late * self.shares - 0.5).clip(min=0).astype(np.int64)
+        due = [
+            ((turn + 0.5) / share, number, int(turn))
+            for number, share in enumerate(self.shares)
+            for turn in range(first[number], last[number])
+        ]
+        skip = start - int(first.sum())
+        return [(number, turn) for _, number, turn in sorted(due)[skip : skip + self.batch]]
+
+    def picture(self, number: int, turn: int) -> int:
+        """Which picture of set `number` its k-th turn shows."""
+        size = self.sizes[number]
+        return int(_order(self.seed, number, turn // size, size)[turn % size])
+
+
+@lru_cache(maxsize=64)
+def _order(seed: int, number: int, lap: int, size: int) -> I64:
+    return np.random.default_rng((seed, number, lap)).permutation(size)
+
+
+class Batches:
+    """The batches of a run by step, for one of `world` processes: `batches[step]`, or `iterate` with workers."""
+
+    def __init__(self, data: TrainingData, recipe: Recipe, *, rank: int = 0, world: int = 1) -> None:
+        """Prepare; nothing is decoded yet. `schedule.batch` is pictures a step and process."""
+        schedule = recipe.schedule
+        self.sets = data.sets
+        self.size = recipe.embedding.train_size or recipe.embedding.size
+        self.crop, self.jitter, self.seed = schedule.crop, schedule.jitter, recipe.seed
+        self.rank, self.world = rank, world
+        self.heads = tuple(data.classes)
+        class_ids = {head: {name: place for place, name in enumerate(names)} for head, names in data.classes.items()}
+        self.labels = [_labels(each, class_ids) for each in data.sets]
+        sizes = [len(each.samples) for each in data.sets]
+        weights = {each.name: each.weight for each in recipe.data}
+        shares: dict[str, list[float]] = {
+            "uniform": [1.0] * len(sizes),
+            "proportional": [float(size) for size in sizes],
+            "weighted": [weights[each.name] for each in data.sets],
+        }
+        self.mix = Mix(sizes, shares[schedule.mix], schedule.batch * world, recipe.seed)
+        self.steps_per_epoch = schedule.steps_per_epoch or self.mix.steps_per_epoch()
+
+    def __getitem__(self, step: int) -> Batch:
+        """Decode the batch of a step (the loader's workers call this).
+
+        Raises:
+            VisearchError: picture after picture of a data set cannot be decoded.
+        """
+        slots = self.mix.step(step)[self.rank :: self.world]
+        pixels = np.empty((len(slots), self.size, self.size, 3), np.uint8)
+        labels: dict[str, tuple[list[int], list[int]]] = {head: ([], []) for head in self.heads}
+        unlabelled: list[int] = []
+        unreadable: list[tuple[Path, str]] = []
+        for row, (number, turn) in enumerate(slots):
+            random = np.random.default_rng((self.seed, number, turn, 1))
+            place = self.mix.picture(number, turn)
+            place, pixels[row] = self._view(self.sets[number], place, random, unreadable)
+            known = [(head, int(ids[place])) for head, ids in self.labels[number].items() if ids[place] >= 0]
+            for head, class_id in known:
+                labels[head][0].append(row)
+                labels[head][1].append(class_id)
+            if not known:
+                unlabelled.append(row)
+        return Batch(
+            torch.from_numpy(pixels),
+            {head: (_int64(rows), _int64(ids)) for head, (rows, ids) in labels.items()},
+            _int64(unlabelled),
+            unreadable,
+        )
+
+    def _view(
+        self, data_set: DataSet, place: int, random: np.random.Generator, unreadable: list[tuple[Path, str]]
+    ) -> tuple[int, U8]:
+        """The place and the pixels of a picture, or of another of its set where it cannot be used."""
+        for _ in range(REPLACEMENTS):
+            sample = data_set.samples[place]
+            try:
+                return place, view(sample.path, sample.box, self.size, self.crop, self.jitter, random)
+            except (ImageError, BoxError) as error:
+                unreadable.append((sample.path, error.message))
+            place = int(random.integers(len(data_set.samples)))
+        path, reason = unreadable[-1]
+        raise VisearchError(
+            f"data set {data_set.name}: {REPLACEMENTS} pictures, one after the other, cannot be used ({path}: {reason})"
+        )
+
+    def iterate(self, start: int, stop: int, workers: int, *, pin: bool = False) -> Iterator[Batch]:
+        """The batches of steps start..stop - 1 in order, made ahead by `workers` processes (0: in this one)."""
+        loader: Any = DataLoader(
+            self,  # type: ignore[arg-type]
+            batch_size=None,
+            sampler=range(start, stop),
+            num_workers=workers,
+            prefetch_factor=PREFETCH if workers else None,
+            pin_memory=pin,
+            worker_init_fn=_leave_interrupts_to_parent,
+        )
+        return iter(loader)
+
+
+def view(path: Path, box: images.Box, size: int, crop: float, jitter: float, random: np.random.Generator) -> U8:
+    """A random view of the region `box` of a picture file: uint8 [size, size, 3].
+
+    Raises:
+        ImageError, BoxError: the file or the box cannot be used.
+    """
+    data = read_limited(path)
+    # decode() gives twice what it is asked for. Training need not match to the bit, and the halved scale is faster.
+    least = max(1, size // 2)
+    header = read_header(data)
+    if header is None:  # only decoding tells its size
+        picture = images.decode(data, min_side=least, box=box)
+        region = augment.random_region(random, picture.width, picture.height, box, crop)
+    else:
+        turned = header.orientation > 4
+        width, height = (header.height, header.width) if turned else (header.width, header.height)
+        region = augment.random_region(random, width, height, box, crop)
+        picture = images.decode(data, min_side=least, box=region)
+    image = Image.fromarray(images.resize(picture, region, (size, size)))
+    if random.uniform() < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if jitter:
+        image = augment.change_colours(random, image, jitter)
+    return np.asarray(augment.as_by_phone(random, image))
+
+
+def _labels(data_set: DataSet, class_ids: dict[str, dict[str, int]]) -> dict[str, I64]:
+    """head -> class id of each sample of the set, -1 where it has none."""
+    return {
+        head: np.array(
+            [class_ids[head][sample.labels[head]] if head in sample.labels else -1 for sample in data_set.samples],
+            np.int64,
+        )
+        for head in data_set.heads
+    }
+
+
+def _int64(values: list[int]) -> Tensor:
+    return torch.tensor(values, dtype=torch.int64)
+
+
+def _leave_interrupts_to_parent(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

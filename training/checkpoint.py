@@ -1,0 +1,110 @@
+"""Checkpoints: what a run has come to, in one file that says everything about it.
+
+Nothing but tensors and plain values goes in, so that reading one never runs code that came with it.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from visearch.errors import UsageError, VisearchError
+from visearch.files import replacing
+
+if TYPE_CHECKING:
+    from training.model import Unified
+
+FORMAT = 1
+LAST, BEST = "last.pt", "best.pt"
+
+Weights = dict[str, Tensor]
+
+
+@dataclass
+class Checkpoint:
+    """One file.
+
+    Attributes:
+        recipe: as `recipe.to_plain` gives it, `recipe.from_plain` makes it a Recipe again.
+        step: steps done. epoch: of how many epochs that is, warm start included.
+        classes: head -> class names; a class id is a place in them.
+        metrics: validation name -> {"binary": .., "float": ..}, Precision@1 in 0..1; empty before the first epoch ends.
+        weights: the state of `Unified` that ships: moving average and weight averaging applied.
+        resume: what only going on with the run needs; None in a best checkpoint.
+    """
+
+    recipe: Mapping[str, Any]
+    step: int
+    epoch: float
+    classes: Mapping[str, Sequence[str]]
+    metrics: Mapping[str, Mapping[str, float]]
+    weights: Weights
+    resume: Mapping[str, Any] | None = None
+
+    @property
+    def score(self) -> float:
+        """The mean over validations of Precision@1 in binary; -1 where none was measured."""
+        values = [each["binary"] for each in self.metrics.values()]
+        return sum(values) / len(values) if values else -1.0
+
+
+def save(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint: after a crash the file holds the old one or all of the new one."""
+    values = {each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}
+    try:
+        with replacing(path) as file:
+            torch.save({"format": FORMAT, **values}, file)
+    except OSError as error:
+        raise VisearchError(f"{path}: the checkpoint cannot be written ({error.strerror or error})") from None
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint; its tensors are on the CPU.
+
+    Raises:
+        UsageError: there is no such file, it is no checkpoint, or of another version.
+    """
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
+        raise UsageError(f"{path}: not a checkpoint of `visearch train`, or cut off") from None
+    if not isinstance(values, dict) or "format" not in values:
+        raise UsageError(f"{path}: not a checkpoint of `visearch train`")
+    if values.pop("format") != FORMAT:
+        raise UsageError(f"{path}: a checkpoint of another version; this visearch reads version {FORMAT}")
+    return Checkpoint(**values)
+
+
+def load_model(path: Path) -> tuple[Unified, Checkpoint]:
+    """The model of a checkpoint, ready to embed (evaluation mode, on the CPU), and the checkpoint."""
+    from training import recipe
+    from training.model import Unified
+
+    checkpoint = load(path)
+    read = recipe.from_plain(checkpoint.recipe)
+    # The checkpoint holds all weights: those the backbone began with are not needed, and may be gone.
+    model = Unified(replace(read.backbone, pretrained=False, weights=None), read.embedding)
+    model.load_state_dict(checkpoint.weights)
+    return model.eval(), checkpoint
+
+
+def soup(paths: Sequence[Path]) -> Weights:
+    """The mean of the weights of several checkpoints of one recipe's model (model soup, arXiv 2203.05482).
+
+    Raises:
+        UsageError: they are not of the same architecture.
+    """
+    many = [load(path).weights for path in paths]
+    for path, weights in zip(paths, many, strict=True):
+        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in many[0].items()}:
+            raise UsageError(f"{path}: its model is not that of {paths[0]}, so their weights have no mean")
+    return {key: torch.stack([w[key].float() for w in many]).mean(dim=0).to(many[0][key].dtype) for key in many[0]}

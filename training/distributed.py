@@ -1,0 +1,94 @@
+"""One process of one or many: those that torchrun starts train one model together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from training.model import Unified
+from visearch.machine import usable_cores
+
+
+@dataclass(frozen=True)
+class Process:
+    """This process: its number among `world`, and where it computes."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that validates, writes and speaks."""
+        return self.rank == 0
+
+    def sum(self, values: list[int]) -> list[int]:
+        """The sums over all processes, which must all call this."""
+        if self.world == 1:
+            return values
+        tensor = torch.tensor(values)  # in CPU memory: nothing waits for a GPU
+        torch.distributed.all_reduce(tensor)
+        return [int(value) for value in tensor.tolist()]
+
+    def any(self, value: bool) -> bool:
+        """Whether it is so in any process; all must call this."""
+        return bool(self.sum([int(value)])[0])
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.world > 1:
+            torch.distributed.barrier()
+
+
+@contextmanager
+def started() -> Iterator[Process]:
+    """This process, joined to the others where torchrun started several: over NCCL with GPUs, else over gloo."""
+    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    if world == 1:
+        yield Process(0, 1, device)
+        return
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+    try:
+        yield Process(rank, world, device)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def threads(world: int) -> int:
+    """Threads that torch computes with in each of `world` processes: OMP_NUM_THREADS, else the cores shared out."""
+    return int(os.environ.get("OMP_NUM_THREADS") or max(1, usable_cores() // world))
+
+
+class Network(nn.Module):
+    """The part of the model that a step runs: one forward pass, through which gradients are averaged over processes."""
+
+    def __init__(self, model: Unified) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [n, F] and activations [n, D] of pictures uint8 [n, h, w, 3]."""
+        features = self.model.features(images)
+        return features, self.model.activation(self.model.embedding(features))
+
+
+def wrap(model: Unified, process: Process) -> nn.Module:
+    """The network of a model whose gradients are those of all processes' pictures.
+
+    What has requires_grad when this is called is what is synchronised: call it again when that changes.
+    """
+    network = Network(model)
+    if process.world == 1:
+        return network
+    ids = [process.device.index] if process.device.type == "cuda" else None
+    return DistributedDataParallel(network, device_ids=ids)

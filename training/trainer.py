@@ -1,0 +1,301 @@
+"""The training loop, to be read from top to bottom. `visearch train` runs it.
+
+First the new layers learn alone while the backbone stays as it is (warm start), then everything learns end to end.
+Every step seeds its own randomness from (seed, step), so a run that was killed goes on exactly as if it had not been.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training import checkpoint, data, distributed, optim, validation
+from training.batches import Batches
+from training.checkpoint import BEST, LAST, Checkpoint, Weights
+from training.distributed import Process
+from training.libraries import import_timm
+from training.model import Unified
+from training.proxies import GradNorm, ProxyBank, head_losses
+from training.recipe import Recipe, check, to_plain
+from training.retention import Start, interpolate, similarity_loss
+from training.runlog import RunLog, progress_bar, tell_data
+from visearch.errors import UsageError, VisearchError
+
+LOG_STEPS = 10
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+RETENTION = "retention"  # what logs call its loss, beside those of the heads
+
+
+def train(recipe: Recipe, out: Path, *, resume: bool = False, progress: bool = True) -> Path:
+    """Train a model; returns the path of the best checkpoint.
+
+    Args:
+        recipe: what to do.
+        out: the folder of the run: last.pt (to go on from), best.pt (to export), data.txt (what was read),
+            log.jsonl, tensorboard/.
+        resume: go on with the run in `out`; begin it where there is none.
+        progress: show what was read, a bar, and a line an epoch on standard error.
+
+    Raises:
+        UsageError: the recipe or its data cannot be used, or `out` holds a run and `resume` was not asked for.
+        VisearchError: the losses are no longer finite, or a checkpoint cannot be written.
+        KeyboardInterrupt: interrupted (SIGINT, SIGTERM); the run was saved first.
+    """
+    with distributed.started() as process, _interruptible() as interrupted:
+        return _train(recipe, out, resume, progress and process.main, process, interrupted)
+
+
+def _train(
+    recipe: Recipe, out: Path, resume: bool, progress: bool, process: Process, interrupted: threading.Event
+) -> Path:
+    schedule, retention, device = recipe.schedule, recipe.retention, process.device
+    check(recipe)
+    saved = _saved(recipe, out, resume)
+
+    # Data
+    pictures = data.read(recipe)
+    if process.main:
+        tell_data(pictures, out, shown=progress)
+    tasks, card = validation.tasks_of(recipe), validation.card_of(recipe)
+    batches = Batches(pictures, recipe, rank=process.rank, world=process.world)
+    course = optim.Course(recipe, batches.steps_per_epoch)
+
+    # Model
+    if device.type == "cpu":
+        torch.set_num_threads(distributed.threads(process.world))
+    torch.manual_seed(recipe.seed)
+    model = Unified(recipe.backbone, recipe.embedding).to(device)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    shipped = deepcopy(model)  # takes the weights that are validated and shipped
+    start = Start(model) if retention.distill else None
+    average = _moving_average(model, schedule.ema) if schedule.ema else None
+    warm_weights: Weights | None = None  # those after the warm start
+    banks = {
+        head: ProxyBank(len(names), recipe.embedding, recipe.proxies, np.random.default_rng((recipe.seed, number)))
+        for number, (head, names) in enumerate(pictures.classes.items())
+    }
+    gradnorm = GradNorm(banks) if schedule.balance == "gradnorm" else None
+    optimizer = optim.build(model, recipe)
+    scaler = torch.amp.GradScaler(device.type, enabled=schedule.precision == "fp16")
+    autocast = AUTOCAST.get(schedule.precision)
+    proxy_rate = recipe.proxies.rate or optim.PROXY_RATE * schedule.rate
+    shared = (model.new_parameters() or model.backbone_layers()[-1])[0][1]  # where GradNorm looks
+
+    step, best_score = 0, -math.inf
+    metrics: Mapping[str, Mapping[str, float]] = {}
+    if saved:
+        assert saved.resume is not None
+        state = saved.resume
+        step, metrics, best_score, warm_weights = saved.step, saved.metrics, state["best_score"], state["warm_weights"]
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        scaler.load_state_dict(state["scaler"])
+        for head, bank in banks.items():
+            bank.load_state_dict(state["banks"][head])
+        if gradnorm:
+            gradnorm.weights = state["balance"]
+        if average:
+            average.module.load_state_dict(state["average"])
+
+    def snapshot(*, resumable: bool) -> Checkpoint:
+        weights = _weights(average.module if average else model)
+        if warm_weights is not None and retention.average < 1:
+            weights = interpolate(warm_weights, weights, retention.average)
+        state = {
+            "model": _weights(model),
+            "average": _weights(average.module) if average else None,
+            "warm_weights": warm_weights,
+            "banks": {head: bank.state_dict() for head, bank in banks.items()},
+            "balance": gradnorm.weights if gradnorm else None,
+            "optimizer": optimizer.state_dict(),
+            "scaler": scaler.state_dict(),
+            "best_score": best_score,
+        }
+        return Checkpoint(
+            recipe=to_plain(recipe),
+            step=step,
+            epoch=step / batches.steps_per_epoch,
+            classes=pictures.classes,
+            metrics=metrics,
+            weights=weights,
+            resume=state if resumable else None,
+        )
+
+    # Loop
+    network = _begin_phase(model, recipe, process, warming=step < course.warm)
+    log = RunLog(out, step) if process.main else None
+    losses_since: dict[str, list[Tensor]] = defaultdict(list)
+    unreadable: dict[Path, str] = {}
+    saved_at = logged_at = time.monotonic()
+    pictures_since = 0
+    with progress_bar(course.total, step, progress) as bar:
+        for batch in batches.iterate(step, course.total, schedule.workers, pin=device.type == "cuda"):
+            if step == course.warm:
+                warm_weights = _weights(model)
+                network = _begin_phase(model, recipe, process, warming=False)
+            torch.manual_seed(_seed(recipe.seed, step, process.rank))
+            sampling = np.random.default_rng((recipe.seed, step))  # all processes sample the same classes
+            unreadable.update(batch.unreadable)
+            images = batch.images.to(device, non_blocking=True)
+            update = (step + 1) % schedule.accumulate == 0 or step + 1 == course.total
+
+            with nullcontext() if update or process.world == 1 else network.no_sync():  # type: ignore[operator]
+                with torch.autocast(device.type, autocast, enabled=autocast is not None):
+                    features, activations = network(images)
+                losses = head_losses(banks, activations, batch.labels, sampling)
+                balanced = gradnorm.balance(losses, shared) if gradnorm else sum(losses.values())
+                if start and step >= course.warm:
+                    rows = batch.unlabelled if retention.distill_on == "unlabelled" else slice(None)
+                    with torch.autocast(device.type, autocast, enabled=autocast is not None):
+                        known = start.features(images[rows])
+                    losses[RETENTION] = retention.distill * similarity_loss(features[rows], known)
+                    balanced = balanced + losses[RETENTION]
+                # A batch without any label must still give every process its (zero) gradients.
+                loss = (balanced + 0 * activations.sum()) / schedule.accumulate
+                scaler.scale(loss).backward()
+            factor = course.factor(step)
+            if update:
+                scaler.unscale_(optimizer)
+                norm = nn.utils.clip_grad_norm_(model.parameters(), schedule.clip or math.inf)
+                optim.set_rates(optimizer, factor)
+                optim.update_proxies(banks.values(), proxy_rate * factor, scaler.get_scale(), bool(norm.isfinite()))
+                scaler.step(optimizer)
+                scaler.update()
+                optimizer.zero_grad()
+                if average:
+                    average.update(model, step)
+            step += 1
+
+            pictures_since += len(batch.images) * process.world
+            for name, value in losses.items():
+                losses_since[name].append(value.detach())
+            if log and (step % LOG_STEPS == 0 or step == course.total):
+                means = {name: float(torch.stack(values).mean()) for name, values in losses_since.items()}
+                if not all(map(math.isfinite, means.values())):
+                    raise VisearchError(
+                        f"the losses are not finite after step {step} ({_line(means)}); try lower rates, schedule.clip,"
+                        f" or another precision"
+                    )
+                now = time.monotonic()
+                speed = pictures_since / (now - logged_at)
+                row = {"losses": means, "gradient_norm": float(norm), "rate": factor, "images_per_second": speed}
+                log.write(step, row)
+                bar.show(step, "warm start" if step <= course.warm else "end to end", speed, means)
+                losses_since.clear()
+                pictures_since, logged_at = 0, now
+
+            end_of_epoch = step % batches.steps_per_epoch == 0 or step == course.total
+            stopping = process.any(interrupted.is_set())
+            if log and end_of_epoch:
+                shipped.load_state_dict(snapshot(resumable=False).weights)
+                metrics = validation.validate(shipped, tasks, card, device)
+                candidate = snapshot(resumable=False)
+                log.write(step, {"validation": metrics})
+                bar.say(f"epoch {candidate.epoch:.3g}: {_validated(metrics)}")
+                if candidate.score >= best_score:
+                    best_score = candidate.score
+                    checkpoint.save(candidate, out / BEST)
+            if log and (end_of_epoch or stopping or time.monotonic() - saved_at > 60 * schedule.checkpoint_minutes):
+                checkpoint.save(snapshot(resumable=True), out / LAST)
+                saved_at = time.monotonic()
+            if end_of_epoch:
+                process.wait()
+                logged_at = time.monotonic()
+            if stopping:
+                bar.say(f"stopped after step {step} of {course.total}; --resume goes on from there")
+                raise KeyboardInterrupt
+        for path, reason in unreadable.items():
+            bar.say(f"left out: {path}: {reason}")
+    if log:
+        log.close()
+    return out / BEST
+
+
+def _saved(recipe: Recipe, out: Path, resume: bool) -> Checkpoint | None:
+    """The checkpoint to go on from, if there is one; a folder for the run where there is none."""
+    last = out / LAST
+    if not last.exists():
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{out}: cannot be made ({error.strerror})") from None
+        return None
+    if not resume:
+        raise UsageError(f"{out} holds a run already; go on with it (--resume) or name another folder (--out)")
+    saved = checkpoint.load(last)
+    if saved.recipe != to_plain(recipe):
+        raise UsageError(f"{out} holds a run of another recipe; name another folder (--out), or put the recipe back")
+    return saved
+
+
+def _begin_phase(model: Unified, recipe: Recipe, process: Process, *, warming: bool) -> nn.Module:
+    """The network as this phase trains it: in the warm start the backbone stays as it is."""
+    model.train()
+    model.backbone.requires_grad_(not warming)
+    model.freeze_batch_norm(warming or recipe.schedule.batch_norm == "frozen")
+    network = distributed.wrap(model, process)
+    return torch.compile(network) if recipe.schedule.compile else network  # type: ignore[return-value]
+
+
+def _moving_average(model: Unified, decay: float) -> Any:
+    """timm's moving average of weights; it follows closely at first, so that a short run is not its start."""
+    import_timm()
+    from timm.utils.model_ema import ModelEmaV3
+
+    return ModelEmaV3(model, decay=decay, use_warmup=True)
+
+
+def _weights(model: nn.Module) -> Weights:
+    """A copy of a model's state, on the CPU."""
+    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()}
+
+
+def _seed(*parts: int) -> int:
+    """One number of several, as unlike that of others as can be."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _line(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in values.items())
+
+
+def _validated(metrics: Mapping[str, Mapping[str, float]]) -> str:
+    if not metrics:
+        return "no validation in the recipe; the last epoch is taken for the best"
+    return ", ".join(
+        f"{name} P@1 {100 * each['binary']:.1f} (float {100 * each['float']:.1f})" for name, each in metrics.items()
+    )
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that SIGINT or SIGTERM sets, so that a step is never half done; the second one interrupts at once."""
+    interrupted = threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+
+    if threading.current_thread() is not threading.main_thread():  # only there may signals be handled
+        yield interrupted
+        return
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
