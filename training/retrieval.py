@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from math import comb
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -16,11 +18,11 @@ from visearch import codes, images, settings
 from visearch.codes import F32, F64, I8, I32, I64, U8
 from visearch.embedder import Embedder
 from visearch.errors import VisearchError
-from visearch.files import read_limited
+from visearch.files import read_limited, write_durably
 from visearch.images import WHOLE, Box
 from visearch.machine import usable_cores
-from visearch.metrics import bootstrap_interval, paired_difference
-from visearch.rankings import Rankings, rank_and_measure
+from visearch.metrics import MEASURES, bootstrap_interval, paired_difference
+from visearch.rankings import Ranking, Rankings, rank_and_measure
 
 EMBED_TOGETHER = 16
 WAYS = ("binary", "float")
@@ -177,13 +179,18 @@ def _measure(task: Task, queries: F32, corpus: F32) -> Result:
         [truth.excluded[place] for place in measured],
         window=int(settings.number("window")),
     )
-    searched = [len(corpus) - len(truth.excluded[place]) for place in measured]
+    return _result(task, truth, rankings)
+
+
+def _result(task: Task, truth: Truth, rankings: Rankings) -> Result:
+    measured = [place for place, relevant in enumerate(truth.relevant) if len(relevant)]
+    searched = [len(task.corpus) - len(truth.excluded[place]) for place in measured]
     totals = [len(truth.relevant[place]) for place in measured]
     return Result(
         task=task,
         queries=tuple(task.queries[place] for place in measured),
         left_out=len(task.queries) - len(measured),
-        bits=corpus.shape[1],
+        bits=len(rankings.hit_distances) - 1,
         rankings=rankings,
         chance={P1: _chance(totals, searched, 1), HIT5: _chance(totals, searched, 5)},
     )
@@ -270,6 +277,64 @@ def embed_with(model: Embedder, progress: Callable[[int, int], None] = lambda do
         return vectors
 
     return embed
+
+
+# Files
+
+KEPT_PLACES = 10
+
+
+def save(results: Mapping[str, Result], file: Path) -> None:
+    """Keep results in one .npz: every query's measures, the first KEPT_PLACES of its rankings, the histograms."""
+    arrays: dict[str, Any] = {}
+    for name, result in results.items():
+        rankings = result.rankings
+        for way, ranking in rankings.by_name().items():
+            for key in _HEADS:
+                arrays[f"{name}/{way}/{key}"] = getattr(ranking, key)[:, :KEPT_PLACES]
+            for measure, values in ranking.measures.items():
+                arrays[f"{name}/{way}/{measure}"] = values
+        for key in _OVERALL:
+            arrays[f"{name}/{key}"] = getattr(rankings, key)
+    stream = BytesIO()
+    np.savez_compressed(stream, **arrays)
+    write_durably(file, stream.getvalue())
+
+
+def load(tasks: Sequence[Task], file: Path) -> dict[str, Result]:
+    """The results that `save` kept, of those of `tasks` that are among them.
+
+    Raises:
+        VisearchError: the file cannot be read, or a task has other queries or another corpus by now.
+    """
+    found = {}
+    try:
+        with np.load(file) as arrays:
+            names = {name.split("/")[0] for name in arrays.files}
+            for task in tasks:
+                if task.name in names:
+                    found[task.name] = _restored(task, arrays)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise VisearchError(f"{file}: not results that were kept ({error})") from None
+    for name, result in found.items():
+        rankings = result.rankings
+        if len(rankings.totals) != len(result.queries) or rankings.binary.items.max() >= len(result.task.corpus):
+            raise VisearchError(f"{file}: the data of task {name} is not what it was; measure it again")
+    return found
+
+
+_HEADS = ("items", "regions", "distances", "scores", "relevant")
+_OVERALL = ("totals", "answers", "hit_distances", "miss_distances")
+
+
+def _restored(task: Task, arrays: Mapping[str, Any]) -> Result:
+    def ranking(way: str) -> Ranking:
+        measures = {name: arrays[f"{task.name}/{way}/{name}"] for name in MEASURES}
+        return Ranking(measures, **{key: arrays[f"{task.name}/{way}/{key}"] for key in _HEADS})
+
+    overall = {key: arrays[f"{task.name}/{key}"] for key in _OVERALL}
+    rankings = Rankings(ranking("binary"), ranking("reranked"), ranking("float"), **overall)
+    return _result(task, answers(task), rankings)
 
 
 # Text

@@ -11,6 +11,8 @@ prints a table of them, and of what the second model gains over the first.
 from __future__ import annotations
 
 import csv
+import importlib
+import importlib.util
 import json
 import os
 import sys
@@ -22,8 +24,10 @@ from typing import Any
 import click
 
 from training.retrieval import SHOWN, Region, Result, Task, compare, embed_with, measure_all, table
+from visearch import images
 from visearch.embedder import Embedder
 from visearch.errors import UsageError, VisearchError
+from visearch.files import read_limited
 from visearch.images import Box
 
 MIN_AREA = 0.01
@@ -75,6 +79,16 @@ class Sources:
                 " or name its folder in VISEARCH_HOMESTORE_BENCH"
             ) from None
         return [row | {"path": self.bench / row["path"]} for row in rows]
+
+
+def installed_detector() -> Detect | None:
+    """The boxes of the objects that the installed detector finds, best first; None where none is installed."""
+    if importlib.util.find_spec("visearch.detector") is None:
+        return None
+    detector: Any = importlib.import_module("visearch.detector").find_detector()
+    if detector is None:
+        return None
+    return lambda path: [each.box for each in detector.detect(images.decode(read_limited(path)))]
 
 
 class Unavailable(Exception):
@@ -356,7 +370,7 @@ def build(sources: Sources, names: Sequence[str] = ()) -> tuple[list[Task], dict
 @click.option("--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures here too.")
 def main(models: tuple[Path, ...], names: str, file: Path | None) -> None:
     """Measure each of MODELS on the project's tasks; every model after the first is compared with the first."""
-    tasks, unavailable = build(Sources.found(), [name for name in names.split(",") if name])
+    tasks, unavailable = build(Sources.found(installed_detector()), [name for name in names.split(",") if name])
     first: dict[str, Result] | None = None
     figures: dict[str, Any] = {"unavailable": unavailable, "models": []}
     for path in models:
