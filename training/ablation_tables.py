@@ -18,9 +18,9 @@ HEADLINES = (
     ("shop_ikea", P1, "Shop: IKEA"),
     ("lens_homestore_product_box", P1, "Lens: home"),
     ("lens_iconic_seen", P1, "Lens: iconic"),
-    ("lens_iconic_unseen", P1, "unseen"),
+    ("lens_iconic_unseen", P1, "Lens: iconic, unseen"),
     ("lens_photos_apart_seen", AVERAGE_P20, "Lens: photos"),
-    ("lens_photos_apart_unseen", AVERAGE_P20, "unseen"),
+    ("lens_photos_apart_unseen", AVERAGE_P20, "Lens: photos, unseen"),
     ("flashlight_caltech", AVERAGE_P20, "Flashlight"),
     ("flashlight_crop_category_coco", AVERAGE_P20, "crops"),
     ("browse_clothing", AVERAGE_P20, "Clothing"),
@@ -37,6 +37,7 @@ class Ablated:
     title: str
     table: str
     bits: int
+    steps: int
     results: Mapping[str, Result]
     folder: Path
 
@@ -46,27 +47,31 @@ def ablation_tables(rows: Sequence[Ablated]) -> Iterator[Block]:
     if not rows:
         return
     first = rows[0]
+    unified = next((row for row in rows if row.name == ablate.UNIFIED), first)
     columns = [each for each in HEADLINES if any(each[0] in row.results for row in rows)]
     yield Heading("What each choice is worth")
     yield Text(
-        "Every row is one model, trained for the same number of steps on the same pictures, with one thing changed."
-        f" In brackets: the difference from the first row ({first.title}); * where its 95% interval leaves out 0. These"
-        " runs are shorter than that of the model above. P@1 = Precision@1, AP = Average Precision@20."
+        f"Every row is one model, trained for {max(row.steps for row in rows)} steps on the same pictures, with one"
+        " thing changed. In brackets: the difference from the first row of the table; † where its 95% interval leaves"
+        " out 0. P@1 = Precision@1, AP = Average Precision@20. The columns are tasks of the tables above."
     )
     head = ["row", "bits", *(f"{title} {'P@1' if measure == P1 else 'AP'}" for _, measure, title in columns)]
     for table in dict.fromkeys(row.table for row in rows):
-        chosen = [row for row in rows if row.table == table]
-        if first not in chosen:
-            chosen.insert(0, first)
+        reference = first if table == ablate.EMBEDDING else unified
+        chosen = [reference, *(row for row in rows if row.table == table and row is not reference)]
         yield Heading(table, 3)
         for way in retrieval.WAYS:
             yield Text({"binary": "Binary:", "float": "The same models in float:"}[way])
             lines = [
-                [row.title, str(row.bits), *(_against(row, first, name, measure, way) for name, measure, _ in columns)]
+                [
+                    row.title if row is not unified or table == ablate.EMBEDDING else "unified",
+                    str(row.bits),
+                    *(_against(row, reference, name, measure, way) for name, measure, _ in columns),
+                ]
                 for row in chosen
             ]
-            yield Grid(head, lines, frozenset(place for place, row in enumerate(chosen) if row.name == "unified"))
-    lengths = sorted({row.bits: row for row in rows if row.name.startswith("bits_") or row.name == "unified"}.items())
+            yield Grid(head, lines, frozenset(place for place, row in enumerate(chosen) if row is unified))
+    lengths = sorted({row.bits: row for row in rows if row.table == ablate.LENGTH or row is unified}.items())
     if len(lengths) > 1:
         points = {
             f"{title} {'P@1' if measure == P1 else 'AP'}": [
@@ -75,19 +80,19 @@ def ablation_tables(rows: Sequence[Ablated]) -> Iterator[Block]:
                 if name in row.results
             ]
             for name, measure, title in columns
-            if title != "unseen"
+            if "unseen" not in title
         }
         yield Picture("length.svg", plots.code_length(points), "What longer codes bring.")
 
 
-def _against(row: Ablated, first: Ablated, name: str, measure: str, way: str) -> str:
+def _against(row: Ablated, reference: Ablated, name: str, measure: str, way: str) -> str:
     if name not in row.results:
         return ""
     mean = f"{100 * _mean(row, name, measure, way):.1f}"
-    if row is first or name not in first.results:
+    if row is reference or name not in reference.results:
         return mean
-    difference = compare(first.results[name], row.results[name], measure, way=way)
-    return f"{mean} ({100 * difference.mean:+.1f}{'*' * difference.sure})"
+    difference = compare(reference.results[name], row.results[name], measure, way=way)
+    return f"{mean} ({100 * difference.mean:+.1f}{'†' * difference.sure})"
 
 
 def read_ablation(out: Path, suite: Sequence[retrieval.Task]) -> list[Ablated]:
@@ -100,7 +105,17 @@ def read_ablation(out: Path, suite: Sequence[retrieval.Task]) -> list[Ablated]:
     for file in out.glob(f"*/{ablate.METRICS}"):
         figures: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         results = retrieval.load(suite, file.parent / ablate.RESULTS)
-        found.append(Ablated(figures["row"], figures["title"], figures["table"], figures["bits"], results, file.parent))
+        found.append(
+            Ablated(
+                figures["row"],
+                figures["title"],
+                figures["table"],
+                figures["bits"],
+                figures["steps"],
+                results,
+                file.parent,
+            )
+        )
     if not found:
         raise UsageError(f"{out}: no row of an ablation is done there")
     plan = json.loads((out / ablate.PLAN).read_text(encoding="utf-8"))

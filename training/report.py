@@ -8,7 +8,7 @@ Contact sheets show the rendered home store only: those pictures are free, so a 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -21,7 +21,7 @@ from PIL import Image
 from training import ablate, plots, retrieval, tasks
 from training.ablation_tables import Ablated, ablation_tables, read_ablation
 from training.document import Block, Grid, Heading, Picture, Points, Text, write
-from training.retrieval import AVERAGE_P20, HIT5, P1, SHOWN, Difference, Result, compare, interval
+from training.retrieval import AVERAGE_P20, HIT5, P1, SHOWN, Difference, Region, Result, compare, interval
 from training.runlog import LOG
 from visearch import images
 from visearch.embedder import Card, Embedder
@@ -98,8 +98,8 @@ def _in_short(model: Measured, baseline: Measured, unavailable: Mapping[str, str
     below = [name for name, result in model.results.items() if _rounding(result).mean < -0.015]
     yield Text(
         f"Each task asks pictures (queries) to find what is right for them in a set of others (the corpus). The model"
-        f" gives every picture a code of {model.card.embedding_dim} bits, and nearer codes come first. The baseline is"
-        f" {baseline.card.name}, which was never trained on these tasks. Figures are percent, measured in binary unless"
+        f" gives every picture a code of {model.card.embedding_dim} bits, and nearer codes come first. It is"
+        f" compared with a baseline, {baseline.card.name}. Figures are percent, measured in binary unless"
         " a column says float, with 95% intervals."
     )
     yield Points(
@@ -216,45 +216,49 @@ def _examples(model: Measured) -> Iterator[Block]:
         worst, best = _worst_and_best(result)
         for kind, places in (("worst", worst), ("best", best)):
             for number, place in enumerate(places, 1):
-                caption = (
-                    f"{kind.capitalize()}: {result.queries[place].group or 'query'}; wanted {_wanted(result, place)}."
-                )
+                query = result.queries[place]
+                caption = f"{kind.capitalize()}: {query.group or 'query'}; wanted {_wanted(query)}."
                 yield Picture(f"{result.task.name}-{kind}-{number}.jpg", sheet(result, place), caption)
 
 
 def _worst_and_best(result: Result) -> tuple[list[int], list[int]]:
-    """Queries of different groups: those whose right answer comes latest, and those that are right and nearest."""
+    """Queries of different groups: those whose right answer comes latest, and the nearest of those that are right."""
     ranking = result.rankings.binary
-    quality = ranking.measures["map_at_r"]
-    nearest = ranking.distances[:, 0]
-    worst = np.lexsort((nearest, quality))
-    best = np.lexsort((nearest, -quality))
-    return _varied(result, worst)[:SHEETS_WORST], _varied(result, best)[:SHEETS_BEST]
+    quality, right = ranking.measures["map_at_r"], ranking.relevant[:, 0]
+    by_distance = np.argsort(ranking.distances[:, 0], kind="stable")
+    worst = by_distance[np.argsort(quality[by_distance], kind="stable")]
+    return _varied(result, worst[~right[worst]], SHEETS_WORST), _varied(
+        result, by_distance[right[by_distance]], SHEETS_BEST
+    )
 
 
-def _varied(result: Result, order: Sequence[int] | Any) -> list[int]:
+def _varied(result: Result, order: Iterable[int], count: int) -> list[int]:
     first: dict[str, int] = {}
     for place in order:
         first.setdefault(result.queries[place].group, int(place))
-    return list(first.values())
+    return list(first.values())[:count]
 
 
-def _wanted(result: Result, place: int) -> str:
-    return ", ".join(sorted(result.queries[place].labels))
+def _wanted(region: Region) -> str:
+    return ", ".join(sorted(region.labels))
 
 
 def sheet(result: Result, place: int) -> bytes:
-    """A query and its first answers in binary as a small JPEG."""
+    """A query, its first answers in binary and, where it is not among them, the right one: a small JPEG."""
     query, ranking = result.queries[place], result.rankings.binary
+    missed = not ranking.relevant[place, :COLUMNS].any()
     tiles = []
-    for rank in range(COLUMNS):
-        item = int(ranking.items[place, rank])
+    for item, distance, right in list(
+        zip(ranking.items[place], ranking.distances[place], ranking.relevant[place], strict=True)
+    )[: COLUMNS - missed]:
         if item >= 0:
             region = result.task.corpus[item]
-            mark = "right: " if ranking.relevant[place, rank] else ""
-            title = mark + ", ".join(sorted(region.labels))
-            tiles.append(Tile(_picture(region.path), title, int(ranking.distances[place, rank]), box=region.box))
-    drawn = draw_sheet(_picture(query.path), query.box, tiles, name=_wanted(result, place))
+            title = "right: " * bool(right) + _wanted(region)
+            tiles.append(Tile(_picture(region.path), title, int(distance), box=region.box))
+    if missed:
+        answer = result.task.corpus[result.rankings.answers[place]]
+        tiles.append(Tile(_picture(answer.path), f"wanted: {_wanted(answer)}", None, box=answer.box))
+    drawn = draw_sheet(_picture(query.path), query.box, tiles, name=_wanted(query))
     drawn = drawn.resize((SHEET_WIDTH, round(drawn.height * SHEET_WIDTH / drawn.width)), Image.Resampling.LANCZOS)
     stream = BytesIO()
     drawn.save(stream, "JPEG", quality=SHEET_QUALITY, optimize=True)

@@ -39,11 +39,14 @@ VEIL = (17, 24, 39, 120)
 
 @dataclass(frozen=True)
 class Tile:
-    """One match: its thumbnail, a short name, its distance in bits, its score in -1..1 and the box that matched."""
+    """One match: its thumbnail, a short name, its distance in bits, its score in -1..1 and the box that matched.
+
+    Without a distance it is no match, but one to compare with: no number, and nothing said of how near it is.
+    """
 
     image: Image.Image
     name: str
-    distance: int
+    distance: int | None
     score: float | None = None
     box: Box | None = None
 
@@ -72,7 +75,7 @@ def draw_sheet(query: Image.Image, box: Box | None, tiles: Sequence[Tile], *, na
     draw.text((MARGIN, MARGIN), "Query", INK, _font(20))
     sheet.paste(_outlined(shown, box, veil=True), (MARGIN, top))
     draw.text((MARGIN, top + shown.height + 8), _shorten(name, 15, QUERY_SIDE), INK, _font(15))
-    draw.text((grid_left, MARGIN), _count(len(tiles)), INK, _font(20))
+    draw.text((grid_left, MARGIN), _count(sum(tile.distance is not None for tile in tiles)), INK, _font(20))
     for place, tile in enumerate(tiles):
         row, column = divmod(place, COLUMNS)
         corner = (grid_left + column * (TILE_SIDE + GAP), top + row * (TILE_SIDE + CAPTION_HEIGHT + GAP))
@@ -117,10 +120,12 @@ def _draw_tile(sheet: Image.Image, corner: tuple[int, int], rank: int, tile: Til
     sheet.paste(_outlined(shown, tile.box), place)
     draw.rectangle(frame, outline=EDGE)  # product pictures are white on white
     label, font = str(rank), _font(15)
+    draw.text((left, top + TILE_SIDE + 6), _shorten(tile.name, 15, TILE_SIDE), INK, font)
+    if tile.distance is None:
+        return
     badge = (left, top, left + max(26, round(font.getlength(label)) + 14), top + 24)
     draw.rectangle(badge, INK)
     draw.text(((badge[0] + badge[2]) / 2, (badge[1] + badge[3]) / 2), label, PAPER, font, anchor="mm")
-    draw.text((left, top + TILE_SIDE + 6), _shorten(tile.name, 15, TILE_SIDE), INK, font)
     nearness = f"{tile.distance} bits" if tile.score is None else f"score {tile.score:.3f}   {tile.distance} bits"
     draw.text((left, top + TILE_SIDE + 25), nearness, FAINT, _font(14))
 
