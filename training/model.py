@@ -73,10 +73,13 @@ class Unified(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Pooled features of the backbone, float [n, F], of pictures uint8 [n, height, width, 3] RGB."""
-        # As a view of NHWC memory this is torch's channels_last, without a copy.
-        planes = images.permute(0, 3, 1, 2).float()
-        pooled: Tensor = self.backbone((planes - self.mean) / self.std)
+        pooled: Tensor = self.backbone(self.normalise(images))
         return pooled
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """The backbone's input, float32 [n, 3, height, width], of pictures uint8 [n, height, width, 3] RGB."""
+        # As a view of NHWC memory this is torch's channels_last, without a copy.
+        return (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
 
     def embedding(self, features: Tensor) -> Tensor:
         """Embeddings before thresholding, float32 [n, D]; a bit of the code is `> 0`.

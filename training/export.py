@@ -1,0 +1,223 @@
+"""A checkpoint becomes a model file of the contract: `.onnx` with its card (ARCHITECTURE.md, Contracts).
+
+Weights are stored in half precision, each followed by a cast that both runtimes fold away when they load the model:
+half the size, and everything is still computed in float32. The file is only written once the bits that it gives for
+real pictures have been compared with those of the checkpoint in torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from training import checkpoint as checkpoints
+from training import recipe as recipes
+from training.checkpoint import Checkpoint
+from training.model import Unified
+from visearch import images
+from visearch.codes import F32, U8
+from visearch.embedder import CONTRACT, METADATA_KEY, Embedder
+from visearch.errors import ImageError, UsageError, VisearchError
+from visearch.files import read_limited, write_durably
+
+OPSET = 18
+SMALLEST_HALVED = 1024  # elements; biases and scales are small and stay float32
+MOST_FLIPPED = 0.001  # share of bits that may differ from torch
+PICTURES = 64  # compared
+LISTED = 2000  # files looked at to choose them, of each data set
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: bytes of the file, pictures compared, and the share of their bits that differ from torch."""
+
+    size: int
+    pictures: int
+    flipped: float
+
+
+def export(path: Path, out: Path, pictures: Path | None = None) -> Exported:
+    """Write the model of the checkpoint `path` to `out`, all at once or not at all.
+
+    Args:
+        pictures: a folder of pictures to compare on; None takes those of the recipe's data sets.
+
+    Raises:
+        UsageError: no such checkpoint, or no pictures to compare on.
+        VisearchError: the model cannot be expressed in ONNX, or its bits are not those of torch.
+    """
+    if out.suffix != ".onnx" or not out.parent.is_dir():
+        raise UsageError(f"{out}: must be named .onnx, in a folder that exists")
+    model, checkpoint = checkpoints.load_model(path)
+    recipe = recipes.from_plain(checkpoint.recipe)
+    compared = find_pictures([data.path for data in recipe.data] if pictures is None else [pictures])
+    try:
+        proto = to_onnx(model, recipe.embedding.size)
+    except Exception as error:  # of torch's exporter, which raises its own and others'
+        line = str(error).strip().split("\n")[0][:200] or type(error).__name__
+        raise VisearchError(f"{path}: {recipe.backbone.name} cannot be expressed in ONNX ({line})") from None
+    halve_weights(proto)
+    helper.set_model_props(proto, {METADATA_KEY: json.dumps(card(checkpoint))})
+    content = proto.SerializeToString()
+    with tempfile.TemporaryDirectory() as folder:
+        candidate = Path(folder) / out.name
+        candidate.write_bytes(content)
+        count, flipped = compare(model, Embedder(candidate, "float32"), compared)
+    if flipped > MOST_FLIPPED:
+        raise VisearchError(
+            f"{out} not written: {flipped:.2%} of the bits of {count} pictures differ from the checkpoint's in torch,"
+            f" at most {MOST_FLIPPED:.1%} may"
+        )
+    write_durably(out, content)
+    return Exported(len(content), count, flipped)
+
+
+def card(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The card of a checkpoint's model: the keys of the contract, and where the model comes from."""
+    recipe = recipes.from_plain(checkpoint.recipe)
+    return {
+        "contract": CONTRACT,
+        "name": recipe.name,
+        "version": recipe.card.version,
+        "embedding_dim": recipe.embedding.dim,
+        "height": recipe.embedding.size,
+        "width": recipe.embedding.size,
+        "resize": {
+            "mode": "center_crop",
+            "size": recipe.embedding.size,
+            "interpolation": "bicubic",
+            "antialias": True,
+        },
+        "training_data": list(recipe.card.training_data),
+        "license": recipe.card.license,
+        "metrics": {name: dict(values) for name, values in checkpoint.metrics.items()},
+        "recipe": recipe.name,
+        "backbone": recipe.backbone.name,
+        "classes": {head: len(names) for head, names in checkpoint.classes.items()},
+        "steps": checkpoint.step,
+        "revision": revision(),
+    }
+
+
+def revision() -> str | None:
+    """The git commit of this code, with "+" where files differ from it; None where it is not a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        # Only where this very file is tracked: an installed package may lie inside another repository.
+        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], check=True, capture_output=True)
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], check=False, capture_output=True).returncode
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed else "")
+
+
+class _Exported(nn.Module):
+    """uint8 [n, height, width, 3] -> float32 [n, D], in the memory order that ONNX has."""
+
+    def __init__(self, model: Unified) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Tensor:
+        planes = self.model.normalise(image).contiguous()
+        return self.model.embedding(self.model.backbone(planes))
+
+
+def to_onnx(model: Unified, size: int) -> onnx.ModelProto:
+    """The graph from `image` uint8 [n, size, size, 3] to `embedding` float32 [n, D], in float32."""
+    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's exporter about torch
+        program = torch.onnx.export(
+            _Exported(model).eval(),
+            (example,),
+            input_names=["image"],
+            output_names=["embedding"],
+            opset_version=OPSET,
+            dynamic_shapes={"image": {0: torch.export.Dim("n")}},
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    proto: onnx.ModelProto = program.model_proto
+    for node in proto.graph.node:  # where in the source each came from: as large as the graph, and names this machine
+        del node.metadata_props[:]
+        node.doc_string = ""
+    return proto
+
+
+def halve_weights(proto: onnx.ModelProto) -> None:
+    """Store large float32 weights as float16, with a cast back to float32 before their use."""
+    casts = []
+    for place, weight in enumerate(proto.graph.initializer):
+        if weight.data_type != TensorProto.FLOAT or math.prod(weight.dims) < SMALLEST_HALVED:
+            continue
+        values = numpy_helper.to_array(weight)
+        if np.abs(values).max() > np.finfo(np.float16).max:
+            continue
+        half = f"{weight.name}_float16"
+        casts.append(helper.make_node("Cast", [half], [weight.name], to=TensorProto.FLOAT))
+        proto.graph.initializer[place].CopyFrom(numpy_helper.from_array(values.astype(np.float16), half))
+    nodes = [*casts, *proto.graph.node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+
+
+def find_pictures(places: Iterable[Path]) -> list[Path]:
+    """At most PICTURES files, taken evenly from the places: folders, or files beside which the pictures lie.
+
+    Raises:
+        UsageError: there is none.
+    """
+    folders = sorted({place if place.is_dir() else place.parent for place in places})
+    found = []
+    for folder in folders:
+        files = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        listed = sorted(islice(files, LISTED))
+        share = math.ceil(PICTURES / len(folders))
+        found += listed[:: max(1, len(listed) // share)][:share]
+    if not found:
+        named = ", ".join(str(folder) for folder in folders) or "the recipe"
+        raise UsageError(f"no pictures under {named} to compare the exported model on; name a folder with --pictures")
+    return found[:PICTURES]
+
+
+def compare(model: Unified, embedder: Embedder, paths: Iterable[Path]) -> tuple[int, float]:
+    """How many pictures were compared, and the share of their bits in which the file differs from torch.
+
+    Raises:
+        UsageError: none of the pictures can be decoded.
+    """
+    flips = []
+    for path in paths:
+        try:
+            picture = images.decode(read_limited(path), min_side=embedder.min_side())
+        except ImageError:
+            continue  # data sets have corrupt files; training left them out too
+        prepared = embedder.prepare(picture)[None]
+        flips.append(float(np.mean((_in_torch(model, prepared) > 0) != (embedder.embed(prepared) > 0))))
+    if not flips:
+        raise UsageError("none of the pictures to compare the exported model on can be decoded; see --pictures")
+    return len(flips), float(np.mean(flips))
+
+
+def _in_torch(model: Unified, batch: U8) -> F32:
+    with torch.no_grad():
+        embedding: F32 = model.embedding(model.features(torch.tensor(batch))).numpy()
+    return embedding
