@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import click
 import numpy as np
 
-from training import formats, recipe
+from training import data, recipe
 from training.retrieval import EmbedFunction, Region, Task, embed_with, interval, measure_all
 from visearch import codes
 from visearch.codes import F32
 from visearch.embedder import Embedder
-from visearch.errors import UsageError, VisearchError
+from visearch.errors import VisearchError
 from visearch.metrics import clustering_nmi, recall_at_k
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 RECALLS = (1, 2, 4, 8)
 FORMATS = get_args(recipe.Format)
-TEST_SPLITS = ("test", "val")
 Head = Literal["softmax", "normalized"]
 HEADS: tuple[Head, ...] = ("softmax", "normalized")
 
@@ -66,24 +65,18 @@ def protocol(path: Path, format: Format = "") -> Task:
     A manifest with the columns `class` and `split` (train, and val or test) does as well as a published layout.
 
     Raises:
-        UsageError: the data set cannot be read, or has no test half.
+        UsageError: the data set cannot be read, has no training or no test half, or a class in both.
     """
-    rows = [row for row in formats.rows(path, format) if row.path is not None]
+    parts = data.benchmark(path, format)
 
-    def of(*splits: str) -> tuple[Region, ...]:
-        return tuple(
-            Region(row.path, frozenset([str(row.columns["class"])]), row.box)
-            for row in rows
-            if row.path is not None and row.columns.get("split") in splits and "class" in row.columns
-        )
+    def regions(samples: Iterable[data.Sample]) -> tuple[Region, ...]:
+        return tuple(Region(each.path, frozenset(each.labels.values()), each.box) for each in samples)
 
-    queries, gallery = of("query"), of("gallery")
-    if queries and gallery:
-        return Task(path.name, f"{path.name}: queries find their item in the gallery", queries, gallery)
-    test = of(*TEST_SPLITS)
-    if not test:
-        raise UsageError(f"{path}: no row has `class` and a `split` of test, val, or query and gallery")
-    return Task(path.name, f"{path.name}: test pictures find their class", test, test, leave_self_out=True)
+    if parts.query is parts.gallery:
+        test = regions(parts.query)
+        return Task(path.name, f"{path.name}: test pictures find their class", test, test, leave_self_out=True)
+    title = f"{path.name}: queries find their item in the gallery"
+    return Task(path.name, title, regions(parts.query), regions(parts.gallery))
 
 
 def measure(task: Task, embed: EmbedFunction) -> Figures:
@@ -118,14 +111,14 @@ def _unit(vectors: F32) -> F32:
 
 def training_recipe(base: Recipe, path: Path, format: Format, head: Head) -> Recipe:
     """`base` on the training half of one data set alone, with one of HEADS; nothing is validated on the test half."""
-    data = recipe.Data(path.name, path, format, {"class": "class"}, where={"split": ("train",)})
+    source = recipe.Data(path.name, path, format, {"class": "class"}, where={"split": ("train",)})
     embedding = replace(base.embedding, head=head)
     if head == "normalized":  # as published: neither ReLU nor dropout
         embedding = replace(embedding, relu=False, dropout=0.0)
     return replace(
         base,
         name=f"{base.name}-{path.name}-{head}",
-        data=(data,),
+        data=(source,),
         embedding=embedding,
         retention=recipe.Retention(),
         validation=(),
