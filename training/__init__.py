@@ -1,1 +1,1 @@
-"""Training of the unified embedding: data sets, recipes, model, trainer, export. Not built yet."""
+"""Training of the unified embedding: recipes, data sets, model, trainer, export, evaluation."""
