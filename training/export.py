@@ -7,6 +7,7 @@ real pictures have been compared with those of the checkpoint in torch.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import subprocess
@@ -29,8 +30,8 @@ from training import recipe as recipes
 from training.checkpoint import Checkpoint
 from training.model import Unified
 from visearch import images
-from visearch.codes import F32, U8
-from visearch.embedder import CONTRACT, METADATA_KEY, Embedder
+from visearch.codes import U8
+from visearch.embedder import CONTRACT, METADATA_KEY, Card, Embedder, prepare, shorter_side
 from visearch.errors import ImageError, UsageError, VisearchError
 from visearch.files import read_limited, write_durably
 
@@ -65,26 +66,28 @@ def export(path: Path, out: Path, pictures: Path | None = None) -> Exported:
         raise UsageError(f"{out}: must be named .onnx, in a folder that exists")
     model, checkpoint = checkpoints.load_model(path)
     recipe = recipes.from_plain(checkpoint.recipe)
-    compared = find_pictures([data.path for data in recipe.data] if pictures is None else [pictures])
+    text = json.dumps(card(checkpoint))
+    files = find_pictures([data.path for data in recipe.data] if pictures is None else [pictures])
+    batch = prepare_pictures(files, Card.from_json(text, str(path)))
     try:
         proto = to_onnx(model, recipe.embedding.size)
     except Exception as error:  # of torch's exporter, which raises its own and others'
         line = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise VisearchError(f"{path}: {recipe.backbone.name} cannot be expressed in ONNX ({line})") from None
     halve_weights(proto)
-    helper.set_model_props(proto, {METADATA_KEY: json.dumps(card(checkpoint))})
+    helper.set_model_props(proto, {METADATA_KEY: text})
     content = proto.SerializeToString()
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder) / out.name
         candidate.write_bytes(content)
-        count, flipped = compare(model, Embedder(candidate, "float32"), compared)
+        flipped = share_flipped(model, Embedder(candidate, "float32"), batch)
     if flipped > MOST_FLIPPED:
         raise VisearchError(
-            f"{out} not written: {flipped:.2%} of the bits of {count} pictures differ from the checkpoint's in torch,"
-            f" at most {MOST_FLIPPED:.1%} may"
+            f"{out} not written: {flipped:.2%} of the bits of {len(batch)} pictures differ from the checkpoint's in"
+            f" torch, at most {MOST_FLIPPED:.1%} may"
         )
     write_durably(out, content)
-    return Exported(len(content), count, flipped)
+    return Exported(len(content), len(batch), flipped)
 
 
 def card(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -198,26 +201,26 @@ def find_pictures(places: Iterable[Path]) -> list[Path]:
     return found[:PICTURES]
 
 
-def compare(model: Unified, embedder: Embedder, paths: Iterable[Path]) -> tuple[int, float]:
-    """How many pictures were compared, and the share of their bits in which the file differs from torch.
+def prepare_pictures(paths: Iterable[Path], card: Card) -> U8:
+    """Inputs of the model, uint8 [n, height, width, 3]; files that are no pictures are left out, as in training.
 
     Raises:
-        UsageError: none of the pictures can be decoded.
+        UsageError: none of them can be decoded.
     """
-    flips = []
+    prepared = []
     for path in paths:
-        try:
-            picture = images.decode(read_limited(path), min_side=embedder.min_side())
-        except ImageError:
-            continue  # data sets have corrupt files; training left them out too
-        prepared = embedder.prepare(picture)[None]
-        flips.append(float(np.mean((_in_torch(model, prepared) > 0) != (embedder.embed(prepared) > 0))))
-    if not flips:
+        with contextlib.suppress(ImageError):
+            prepared.append(prepare(card, images.decode(read_limited(path), min_side=shorter_side(card))))
+    if not prepared:
         raise UsageError("none of the pictures to compare the exported model on can be decoded; see --pictures")
-    return len(flips), float(np.mean(flips))
+    return np.stack(prepared)
 
 
-def _in_torch(model: Unified, batch: U8) -> F32:
+def share_flipped(model: Unified, embedder: Embedder, batch: U8) -> float:
+    """The share of the bits in which a file differs from torch, on prepared pictures uint8 [n, height, width, 3]."""
+    flipped = []
     with torch.no_grad():
-        embedding: F32 = model.embedding(model.features(torch.tensor(batch))).numpy()
-    return embedding
+        for picture in np.split(batch, len(batch)):
+            expected = model.embedding(model.features(torch.tensor(picture))).numpy() > 0
+            flipped.append(np.mean(expected != (embedder.embed(picture) > 0)))
+    return float(np.mean(flipped))

@@ -15,12 +15,13 @@ import onnx
 import onnxruntime
 import torch
 from click.testing import CliRunner
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from training import checkpoint as checkpoints
 from training import recipe as recipes
 from training.checkpoint import Checkpoint
-from training.export import Exported, export, find_pictures
+from training.export import Exported, export, find_pictures, halve_weights
 from training.model import Unified
 from training.recipe import Backbone, Card, Data, Embedding, Recipe
 from visearch.cli import cli
@@ -147,6 +148,7 @@ def test_the_file_names_no_place_of_the_machine_that_made_it(
         assert str(place).encode() not in content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "embedding"),
     [
@@ -179,9 +181,29 @@ def test_bits_that_do_not_survive_are_an_error_and_no_file(tmp_path: Path, photo
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "model.onnx"]
 
 
-def test_weights_above_the_range_of_half_precision_stay_float32(tmp_path: Path, photos: Path) -> None:
-    save_checkpoint(tmp_path / "best.pt", recipe(photos, embedding=replace(EMBEDDING, groups=0)), scale=1e7)
-    assert export(tmp_path / "best.pt", tmp_path / "model.onnx").flipped <= 0.001
+def test_weights_above_the_range_of_half_precision_stay_float32(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    small, large = (rng.normal(size=(64, 64)).astype(np.float32) * scale for scale in (1, 1e6))
+    nodes = [helper.make_node("MatMul", ["x", name], [f"by {name}"]) for name in ("small", "large")]
+    places = {
+        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 64]) for name in ("x", "by small", "by large")
+    }
+    graph = helper.make_graph(
+        nodes,
+        "two weights",
+        [places.pop("x")],
+        list(places.values()),
+        [numpy_helper.from_array(small, "small"), numpy_helper.from_array(large, "large")],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    halve_weights(proto)
+    x = rng.normal(size=(1, 64)).astype(np.float32)
+    by_small, by_large = onnxruntime.InferenceSession(
+        proto.SerializeToString(), providers=["CPUExecutionProvider"]
+    ).run(None, {"x": x})
+    np.testing.assert_allclose(by_small, x @ small.astype(np.float16).astype(np.float32), atol=1e-4)
+    np.testing.assert_allclose(by_large, x @ large, rtol=1e-3, atol=10)
+    assert [each.data_type for each in proto.graph.initializer] == [TensorProto.FLOAT16, TensorProto.FLOAT]
 
 
 def test_pictures_are_taken_evenly_from_all_places(tmp_path: Path) -> None:
