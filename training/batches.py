@@ -99,7 +99,7 @@ def _order(seed: int, number: int, lap: int, size: int) -> I64:
 
 
 class Batches:
-    """The batches of a run by step, for one of `world` processes: `batches[step]`, or `iterate` with workers."""
+    """The batches of a run, for one of `world` processes: `make` one, or `iterate`, with workers that go ahead."""
 
     def __init__(self, data: TrainingData, recipe: Recipe, *, rank: int = 0, world: int = 1) -> None:
         """Prepare; nothing is decoded yet. `schedule.batch` is pictures a step and process."""
@@ -121,8 +121,8 @@ class Batches:
         self.mix = Mix(sizes, shares[schedule.mix], schedule.batch * world, recipe.seed)
         self.steps_per_epoch = schedule.steps_per_epoch or self.mix.steps_per_epoch()
 
-    def __getitem__(self, step: int) -> Batch:
-        """Decode the batch of a step (the loader's workers call this).
+    def make(self, step: int) -> Batch:
+        """Decode the batch of a step.
 
         Raises:
             VisearchError: picture after picture of a data set cannot be decoded.
@@ -166,7 +166,13 @@ class Batches:
         )
 
     def iterate(self, start: int, stop: int, workers: int, *, pin: bool = False) -> Iterator[Batch]:
-        """The batches of steps start..stop - 1 in order, made ahead by `workers` processes (0: in this one)."""
+        """The batches of steps start..stop - 1 in order, made ahead by `workers` processes (0: in this one).
+
+        The workers start now, as forks of this process: what it allocates later is not theirs.
+
+        Raises:
+            VisearchError: as `make`, or a worker died; when the batch is taken.
+        """
         loader: Any = DataLoader(
             self,  # type: ignore[arg-type]
             batch_size=None,
@@ -176,7 +182,24 @@ class Batches:
             pin_memory=pin,
             worker_init_fn=_leave_interrupts_to_parent,
         )
-        return iter(loader)
+        return _take(iter(loader))
+
+    def __getitem__(self, step: int) -> Batch | VisearchError:
+        """What the loader's workers call; an error is handed over whole, as the loader would make a traceback of it."""
+        try:
+            return self.make(step)
+        except VisearchError as error:
+            return error
+
+
+def _take(made: Iterator[Batch | VisearchError]) -> Iterator[Batch]:
+    try:
+        for batch in made:
+            if isinstance(batch, VisearchError):
+                raise batch
+            yield batch
+    except RuntimeError as error:  # the loader's, when a worker is gone
+        raise VisearchError(f"a process that decodes pictures died ({str(error).splitlines()[0]})") from None
 
 
 def view(path: Path, box: images.Box, size: int, crop: float, jitter: float, random: np.random.Generator) -> U8:

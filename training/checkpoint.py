@@ -72,7 +72,8 @@ def load(path: Path) -> Checkpoint:
         UsageError: there is no such file, it is no checkpoint, or of another version.
     """
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
+        # Mapped, not read: proxies may be gigabytes, and whoever takes up the weights copies them.
+        values = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):

@@ -83,12 +83,12 @@ class Network(nn.Module):
 
 
 def wrap(model: Unified, process: Process) -> nn.Module:
-    """The network of a model whose gradients are those of all processes' pictures.
+    """A network of the model whose gradients are those of all processes' pictures.
 
     What has requires_grad when this is called is what is synchronised: call it again when that changes.
     """
     network = Network(model)
-    if process.world == 1:
+    if process.world == 1 or not any(value.requires_grad for value in model.parameters()):
         return network
     ids = [process.device.index] if process.device.type == "cuda" else None
     return DistributedDataParallel(network, device_ids=ids)

@@ -48,7 +48,10 @@ class RunLog:
         for name, value in _numbers(values):
             self._board.add_scalar(name, value, step)
 
-    def close(self) -> None:
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         """Write out what TensorBoard still holds."""
         self._file.close()
         self._board.close()

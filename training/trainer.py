@@ -31,7 +31,7 @@ from training.model import Unified
 from training.proxies import GradNorm, ProxyBank, head_losses
 from training.recipe import Recipe, check, to_plain
 from training.retention import Start, interpolate, similarity_loss
-from training.runlog import RunLog, progress_bar, tell_data
+from training.runlog import LOG, RunLog, progress_bar, tell_data
 from visearch.errors import UsageError, VisearchError
 
 LOG_STEPS = 10
@@ -51,7 +51,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, progress: bool = T
 
     Raises:
         UsageError: the recipe or its data cannot be used, or `out` holds a run and `resume` was not asked for.
-        VisearchError: the losses are no longer finite, or a checkpoint cannot be written.
+        VisearchError: gradients are no longer finite, a data set cannot be decoded, a checkpoint cannot be written.
         KeyboardInterrupt: interrupted (SIGINT, SIGTERM); the run was saved first.
     """
     with distributed.started() as process, _interruptible() as interrupted:
@@ -72,6 +72,9 @@ def _train(
     tasks, card = validation.tasks_of(recipe), validation.card_of(recipe)
     batches = Batches(pictures, recipe, rank=process.rank, world=process.world)
     course = optim.Course(recipe, batches.steps_per_epoch)
+    step = saved.step if saved else 0
+    # Before anything large is allocated: workers are forks, and would keep the memory as it was.
+    coming = batches.iterate(step, course.total, schedule.workers, pin=device.type == "cuda")
 
     # Model
     if device.type == "cpu":
@@ -94,12 +97,12 @@ def _train(
     proxy_rate = recipe.proxies.rate or optim.PROXY_RATE * schedule.rate
     shared = (model.new_parameters() or model.backbone_layers()[-1])[0][1]  # where GradNorm looks
 
-    step, best_score = 0, -math.inf
+    best_score = -math.inf
     metrics: Mapping[str, Mapping[str, float]] = {}
     if saved:
         assert saved.resume is not None
         state = saved.resume
-        step, metrics, best_score, warm_weights = saved.step, saved.metrics, state["best_score"], state["warm_weights"]
+        metrics, best_score, warm_weights = saved.metrics, state["best_score"], state["warm_weights"]
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
@@ -136,13 +139,12 @@ def _train(
 
     # Loop
     network = _begin_phase(model, recipe, process, warming=step < course.warm)
-    log = RunLog(out, step) if process.main else None
     losses_since: dict[str, list[Tensor]] = defaultdict(list)
     unreadable: dict[Path, str] = {}
     saved_at = logged_at = time.monotonic()
     pictures_since = 0
-    with progress_bar(course.total, step, progress) as bar:
-        for batch in batches.iterate(step, course.total, schedule.workers, pin=device.type == "cuda"):
+    with RunLog(out, step) if process.main else nullcontext() as log, progress_bar(course.total, step, progress) as bar:
+        for batch in coming:
             if step == course.warm:
                 warm_weights = _weights(model)
                 network = _begin_phase(model, recipe, process, warming=False)
@@ -150,15 +152,16 @@ def _train(
             sampling = np.random.default_rng((recipe.seed, step))  # all processes sample the same classes
             unreadable.update(batch.unreadable)
             images = batch.images.to(device, non_blocking=True)
-            update = (step + 1) % schedule.accumulate == 0 or step + 1 == course.total
+            end_of_epoch = (step + 1) % batches.steps_per_epoch == 0 or step + 1 == course.total
+            update = (step + 1) % schedule.accumulate == 0 or end_of_epoch or step + 1 == course.warm
 
             with nullcontext() if update or process.world == 1 else network.no_sync():  # type: ignore[operator]
                 with torch.autocast(device.type, autocast, enabled=autocast is not None):
                     features, activations = network(images)
                 losses = head_losses(banks, activations, batch.labels, sampling)
-                balanced = gradnorm.balance(losses, shared) if gradnorm else sum(losses.values())
-                if start and step >= course.warm:
-                    rows = batch.unlabelled if retention.distill_on == "unlabelled" else slice(None)
+                balanced = gradnorm.balance(losses, shared) if gradnorm and losses else sum(losses.values())
+                rows = batch.unlabelled if retention.distill_on == "unlabelled" else torch.arange(len(images))
+                if start and step >= course.warm and len(rows) > 1:
                     with torch.autocast(device.type, autocast, enabled=autocast is not None):
                         known = start.features(images[rows])
                     losses[RETENTION] = retention.distill * similarity_loss(features[rows], known)
@@ -170,8 +173,14 @@ def _train(
             if update:
                 scaler.unscale_(optimizer)
                 norm = nn.utils.clip_grad_norm_(model.parameters(), schedule.clip or math.inf)
+                finite = bool(norm.isfinite())
+                if not finite and not scaler.is_enabled():  # in fp16 such a step is left out
+                    raise VisearchError(
+                        f"the gradients are not finite at step {step}; start again with lower rates,"
+                        " schedule.clip or another precision"
+                    )
                 optim.set_rates(optimizer, factor)
-                optim.update_proxies(banks.values(), proxy_rate * factor, scaler.get_scale(), bool(norm.isfinite()))
+                optim.update_proxies(banks.values(), proxy_rate * factor, scaler.get_scale(), finite)
                 scaler.step(optimizer)
                 scaler.update()
                 optimizer.zero_grad()
@@ -184,11 +193,6 @@ def _train(
                 losses_since[name].append(value.detach())
             if log and (step % LOG_STEPS == 0 or step == course.total):
                 means = {name: float(torch.stack(values).mean()) for name, values in losses_since.items()}
-                if not all(map(math.isfinite, means.values())):
-                    raise VisearchError(
-                        f"the losses are not finite after step {step} ({_line(means)}); try lower rates, schedule.clip,"
-                        f" or another precision"
-                    )
                 now = time.monotonic()
                 speed = pictures_since / (now - logged_at)
                 row = {"losses": means, "gradient_norm": float(norm), "rate": factor, "images_per_second": speed}
@@ -197,8 +201,9 @@ def _train(
                 losses_since.clear()
                 pictures_since, logged_at = 0, now
 
-            end_of_epoch = step % batches.steps_per_epoch == 0 or step == course.total
-            stopping = process.any(interrupted.is_set())
+            # Only between updates: gradients under way are in no checkpoint.
+            stopping = update and process.any(interrupted.is_set())
+            due = update and time.monotonic() - saved_at > 60 * schedule.checkpoint_minutes
             if log and end_of_epoch:
                 shipped.load_state_dict(snapshot(resumable=False).weights)
                 metrics = validation.validate(shipped, tasks, card, device)
@@ -208,7 +213,7 @@ def _train(
                 if candidate.score >= best_score:
                     best_score = candidate.score
                     checkpoint.save(candidate, out / BEST)
-            if log and (end_of_epoch or stopping or time.monotonic() - saved_at > 60 * schedule.checkpoint_minutes):
+            if log and (end_of_epoch or stopping or due):
                 checkpoint.save(snapshot(resumable=True), out / LAST)
                 saved_at = time.monotonic()
             if end_of_epoch:
@@ -217,10 +222,10 @@ def _train(
             if stopping:
                 bar.say(f"stopped after step {step} of {course.total}; --resume goes on from there")
                 raise KeyboardInterrupt
-        for path, reason in unreadable.items():
-            bar.say(f"left out: {path}: {reason}")
-    if log:
-        log.close()
+        if log and unreadable:
+            log.write(step, {"unreadable": {str(path): reason for path, reason in unreadable.items()}})
+            path, reason = next(iter(unreadable.items()))
+            bar.say(f"{len(unreadable)} pictures could not be decoded ({path}: {reason}); {LOG} has all of them")
     return out / BEST
 
 
@@ -266,10 +271,6 @@ def _weights(model: nn.Module) -> Weights:
 def _seed(*parts: int) -> int:
     """One number of several, as unlike that of others as can be."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _line(values: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.3f}" for name, value in values.items())
 
 
 def _validated(metrics: Mapping[str, Mapping[str, float]]) -> str:

@@ -1,0 +1,177 @@
+"""What a step sees: the law of the mix, the right labels, the same batches however they are made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("torch")
+
+import torch
+
+from tests.training.tiny_run import CHANNEL, SCHEDULE, folder_of_classes, loose_pictures, recipe_of
+from training import data
+from training.batches import REPLACEMENTS, Batch, Batches, Mix
+from training.recipe import Data, Recipe
+from visearch.errors import VisearchError
+
+sizes_and_shares = st.lists(
+    st.tuples(st.integers(1, 40), st.floats(0.05, 5, allow_nan=False)), min_size=1, max_size=5
+).map(lambda pairs: ([size for size, _ in pairs], [share for _, share in pairs]))
+
+
+# The mix
+
+
+@given(sizes_and_shares, st.integers(1, 12), st.integers(0, 40))
+def test_every_set_is_shown_as_often_as_its_share_says(
+    sets: tuple[list[int], list[float]], batch: int, steps: int
+) -> None:
+    sizes, shares = sets
+    mix = Mix(sizes, shares, batch, seed=0)
+    slots = [slot for step in range(steps) for slot in mix.step(step)]
+    assert len(slots) == steps * batch
+    counts = Counter(number for number, _ in slots)
+    for number, share in enumerate(shares):
+        due = len(slots) * share / sum(shares)
+        assert abs(counts[number] - due) <= len(sizes)
+        # Turns come one after the other, none twice, none left out.
+        assert [turn for each, turn in slots if each == number] == list(range(counts[number]))
+
+
+@given(st.integers(1, 30), st.integers(0, 5), st.integers(0, 2**31))
+def test_a_set_shows_all_of_its_pictures_before_one_of_them_again(size: int, lap: int, seed: int) -> None:
+    mix = Mix([size], [1.0], 1, seed)
+    assert sorted(mix.picture(0, turn) for turn in range(lap * size, (lap + 1) * size)) == list(range(size))
+
+
+def test_laps_sets_and_seeds_have_orders_of_their_own() -> None:
+    mix = Mix([50, 50], [1.0, 1.0], 1, seed=0)
+    orders = {
+        tuple(mix.picture(0, turn) for turn in range(50)),
+        tuple(mix.picture(0, turn) for turn in range(50, 100)),
+        tuple(mix.picture(1, turn) for turn in range(50)),
+        tuple(Mix([50, 50], [1.0, 1.0], 1, seed=1).picture(0, turn) for turn in range(50)),
+    }
+    assert len(orders) == 4
+
+
+def test_a_uniform_batch_holds_as_many_of_each_set() -> None:
+    mix = Mix([3, 1000, 20], [1.0, 1.0, 1.0], 12, seed=0)
+    for step in (0, 1, 17, 12345):
+        assert Counter(number for number, _ in mix.step(step)) == {0: 4, 1: 4, 2: 4}
+
+
+def test_an_epoch_shows_the_largest_set_once() -> None:
+    assert Mix([30, 600, 20], [1.0, 1.0, 1.0], 12, seed=0).steps_per_epoch() == 150
+    assert Mix([30, 600], [30.0, 600.0], 63, seed=0).steps_per_epoch() == 10  # proportional: that is everything once
+
+
+# Batches
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """A large and a small labelled set that share two heads' classes only in part, and pictures without labels."""
+    return recipe_of(
+        Data("large", folder_of_classes(tmp_path / "large", each=6), heads={"colour": "class", "kind": "class"}),
+        Data("small", folder_of_classes(tmp_path / "small", 2, ("red", "blue"), seed=50), heads={"colour": "class"}),
+        Data("loose", loose_pictures(tmp_path / "loose")),
+        schedule=replace(SCHEDULE, steps_per_epoch=0),
+    )
+
+
+def batches_of(recipe: Recipe, rank: int = 0, world: int = 1) -> Batches:
+    return Batches(data.read(recipe), recipe, rank=rank, world=world)
+
+
+def assert_same(left: Batch, right: Batch) -> None:
+    assert torch.equal(left.images, right.images)
+    assert torch.equal(left.unlabelled, right.unlabelled)
+    assert left.labels.keys() == right.labels.keys()
+    for head, parts in left.labels.items():
+        assert all(torch.equal(one, other) for one, other in zip(parts, right.labels[head], strict=True))
+
+
+def test_labels_are_those_of_the_pictures(recipe: Recipe) -> None:
+    batches = batches_of(recipe)
+    classes = data.read(recipe).classes["colour"]
+    for step in range(6):
+        batch = batches.make(step)
+        assert batch.images.shape == (6, 32, 32, 3)
+        assert batch.images.dtype == torch.uint8
+        rows, ids = batch.labels["colour"]
+        assert len(rows) == 4
+        brightest = batch.images[rows].float().mean(dim=(1, 2)).argmax(dim=1).tolist()
+        assert brightest == [CHANNEL[classes[class_id]] for class_id in ids.tolist()]
+
+
+def test_a_picture_counts_for_every_head_it_is_labelled_for_and_no_other(recipe: Recipe) -> None:
+    batch = batches_of(recipe).make(3)
+    colour, kind = (set(batch.labels[head][0].tolist()) for head in ("colour", "kind"))
+    assert len(kind) == 2
+    assert kind < colour
+    assert set(batch.unlabelled.tolist()) == set(range(6)) - colour
+
+
+def test_the_same_batches_whatever_the_workers_and_wherever_one_begins(recipe: Recipe) -> None:
+    batches = batches_of(recipe)
+    alone = list(batches.iterate(0, 5, workers=0))
+    for one, other in zip(alone[2:], batches.iterate(2, 5, workers=2), strict=True):
+        assert_same(one, other)
+    assert not torch.equal(alone[0].images, alone[1].images)
+    assert not torch.equal(alone[0].images, batches_of(replace(recipe, seed=1)).make(0).images)
+
+
+def test_processes_share_out_the_joint_batch(recipe: Recipe) -> None:
+    joint = batches_of(replace(recipe, schedule=replace(recipe.schedule, batch=12))).make(4)
+    parts = [batches_of(recipe, rank, 2).make(4) for rank in range(2)]
+    together = torch.stack([part.images for part in parts], dim=1).flatten(0, 1)
+    assert torch.equal(together, joint.images)
+    assert sum(len(part.unlabelled) for part in parts) == len(joint.unlabelled)
+
+
+def test_a_box_is_what_is_shown_with_a_little_around_it(tmp_path: Path) -> None:
+    from PIL import Image
+
+    pixels = np.zeros((100, 100, 3), np.uint8)
+    pixels[20:60, 30:70] = (250, 0, 0)
+    Image.fromarray(pixels).save(tmp_path / "scene.png")
+    (tmp_path / "scene.jsonl").write_text('{"path": "scene.png", "label": "a", "box": [0.3, 0.2, 0.7, 0.6]}\n')
+    recipe = recipe_of(
+        Data("scenes", tmp_path / "scene.jsonl", heads={"h": "label"}), schedule=replace(SCHEDULE, jitter=0.0, crop=0.9)
+    )
+    shown = batches_of(recipe).make(0).images[..., 0].float().mean(dim=(1, 2))
+    # Of the whole picture 16% is red; of the box and 20% on every side, 51%.
+    assert shown.min() > 0.45 * 250
+
+
+def test_a_picture_that_cannot_be_decoded_is_replaced_and_told(recipe: Recipe) -> None:
+    batches = batches_of(recipe)
+    broken = recipe.data[1].path / "red" / "0.png"
+    broken.write_bytes(broken.read_bytes()[:90])
+    made = [batches.make(step) for step in range(4)]
+    told = [path for batch in made for path, _ in batch.unreadable]
+    assert set(told) == {broken}
+    assert all(len(batch.labels["colour"][0]) == 4 for batch in made)
+    assert all(batch.images.amax(dim=(1, 2, 3)).min() > 0 for batch in made)
+    # What stands in for it is the same again.
+    assert_same(made[0], batches.make(0))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_set_of_nothing_but_broken_pictures_is_one_line(recipe: Recipe, workers: int) -> None:
+    batches = batches_of(recipe)
+    for path in recipe.data[1].path.glob("*/*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(
+        VisearchError, match=rf"^data set small: {REPLACEMENTS} pictures.*the file has no bytes|empty"
+    ) as error:
+        list(batches.iterate(0, 2, workers))
+    assert "Traceback" not in error.value.message

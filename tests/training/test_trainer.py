@@ -1,0 +1,276 @@
+"""The loop: what learns when, what is saved and shipped, what a user is told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from torch import Tensor
+
+from tests.training.tiny_run import EMBEDDING, SCHEDULE, folder_of_classes, loose_pictures, picture, recipe_of
+from training import checkpoint, optim
+from training.checkpoint import BEST, LAST
+from training.model import Unified
+from training.recipe import Data, Proxies, Recipe, Retention, Validation
+from training.retention import similarity_loss
+from training.trainer import train
+from visearch.errors import UsageError, VisearchError
+
+EXACT = replace(EMBEDDING, dropout=0.0)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Data:
+    return Data("colours", folder_of_classes(tmp_path / "colours"), heads={"colour": "class"})
+
+
+@pytest.fixture
+def loose(tmp_path: Path) -> Data:
+    return Data("loose", loose_pictures(tmp_path / "loose"))
+
+
+def schedule(**values: Any) -> Any:
+    return replace(SCHEDULE, **values)
+
+
+def trained(recipe: Recipe, out: Path, **options: Any) -> dict[str, Tensor]:
+    """The weights that a run ends with."""
+    train(recipe, out, progress=False, **options)
+    saved = checkpoint.load(out / LAST)
+    assert saved.resume is not None
+    weights: dict[str, Tensor] = saved.resume["model"]
+    return weights
+
+
+def first_weights(recipe: Recipe) -> dict[str, Tensor]:
+    torch.manual_seed(recipe.seed)
+    return Unified(recipe.backbone, recipe.embedding).state_dict()
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_it_learns(colours: Data, tmp_path: Path) -> None:
+    recipe = recipe_of(
+        colours,
+        validation=colours.path,
+        schedule=schedule(steps_per_epoch=10, epochs=2, batch_norm="tracked", optimizer="adamw", rate=3e-3, clip=1.0),
+    )
+    best = train(recipe, tmp_path / "out", progress=False)
+    assert best == tmp_path / "out" / BEST
+    log = rows(tmp_path / "out")
+    losses = [row["losses"]["colour"] for row in log if "losses" in row]
+    assert losses[-1] < 0.7 * losses[0]
+    assert [row["step"] for row in log if "validation" in row] == [10, 20]
+    shipped = checkpoint.load(best)
+    assert shipped.metrics["colours"]["binary"] > 0.9
+    assert shipped.score == max(row["validation"]["colours"]["binary"] for row in log if "validation" in row)
+    assert shipped.classes == {"colour": ("blue", "green", "red")}
+    assert shipped.resume is None
+    assert list((tmp_path / "out" / "tensorboard").iterdir())
+    assert "colours" in (tmp_path / "out" / "data.txt").read_text()
+
+
+def test_the_warm_start_leaves_the_backbone_as_it_is(colours: Data, tmp_path: Path) -> None:
+    recipe = recipe_of(colours, schedule=schedule(warm_epochs=1, epochs=0, batch_norm="tracked"))
+    before, after = first_weights(recipe), trained(recipe, tmp_path / "out")
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed
+    assert not {name for name in changed if name.startswith("backbone.")}
+
+
+@pytest.mark.parametrize("batch_norm", ["frozen", "tracked"])
+def test_batch_norm_statistics_are_tracked_or_not(colours: Data, tmp_path: Path, batch_norm: str) -> None:
+    recipe = recipe_of(colours, schedule=schedule(batch_norm=batch_norm))
+    before, after = first_weights(recipe), trained(recipe, tmp_path / "out")
+    moved = [name for name in after if "running_" in name and not torch.equal(after[name], before[name])]
+    assert bool(moved) == (batch_norm == "tracked")
+    assert not torch.equal(after["backbone.conv1.0.weight"], before["backbone.conv1.0.weight"])
+
+
+@pytest.mark.parametrize("proxies", [Proxies(), Proxies(optimizer="adam", rate=1e-2)], ids=["sgd", "adam"])
+def test_accumulated_steps_are_one_larger_step(colours: Data, tmp_path: Path, proxies: Proxies) -> None:
+    values: dict[str, Any] = {"embedding": EXACT, "proxies": proxies}
+    whole = recipe_of(colours, schedule=schedule(batch=6, steps_per_epoch=3, decay="step"), **values)
+    parts = recipe_of(colours, schedule=schedule(batch=2, steps_per_epoch=9, decay="step", accumulate=3), **values)
+    one, other = trained(whole, tmp_path / "whole"), trained(parts, tmp_path / "parts")
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, atol=1e-4, rtol=1e-3)
+    assert (one["projection.weight"] - first_weights(whole)["projection.weight"]).abs().max() > 0.01
+
+
+def test_what_is_validated_is_what_is_shipped(colours: Data, loose: Data, tmp_path: Path) -> None:
+    """With `average` 0 that is the model after the warm start; with a moving average it lags behind the trained one."""
+    base = recipe_of(colours, loose, validation=colours.path, schedule=schedule(warm_epochs=1), embedding=EXACT)
+    warm_only = recipe_of(colours, loose, schedule=schedule(warm_epochs=1, epochs=0, decay="step"), embedding=EXACT)
+    trained(replace(base, retention=Retention(average=0.0)), tmp_path / "none")
+    after_warm = trained(warm_only, tmp_path / "warm")
+    shipped = checkpoint.load(tmp_path / "none" / LAST).weights
+    assert all(torch.equal(shipped[name], after_warm[name]) for name in shipped)
+
+    end = trained(replace(base, retention=Retention(average=0.5)), tmp_path / "half")
+    shipped = checkpoint.load(tmp_path / "half" / LAST).weights
+    for name, value in shipped.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (end[name] + after_warm[name]) / 2)
+
+    end = trained(replace(base, schedule=schedule(ema=0.9)), tmp_path / "ema")
+    start, averaged = first_weights(base), checkpoint.load(tmp_path / "ema" / LAST).weights
+    name = "backbone.conv1.0.weight"
+    assert 0 < (averaged[name] - start[name]).norm() < (end[name] - start[name]).norm()
+
+
+def test_distillation_holds_the_similarities_of_the_start(colours: Data, loose: Data, tmp_path: Path) -> None:
+    from training import data
+    from training.batches import Batches
+
+    rates: dict[str, Any] = {"optimizer": "adamw", "rate": 3e-3, "backbone_rate": 3e-3}
+    recipe = recipe_of(colours, loose, schedule=schedule(steps_per_epoch=15, **rates))
+    images = Batches(data.read(recipe), recipe).make(0).images
+
+    def features(weights: dict[str, Tensor]) -> Tensor:
+        model = Unified(recipe.backbone, recipe.embedding).eval()
+        model.load_state_dict(weights)
+        with torch.no_grad():
+            return model.features(images)
+
+    start = features(first_weights(recipe))
+    drifts = {}
+    for weight in (0.0, 100.0):
+        kept = replace(recipe, retention=Retention(distill=weight, distill_on="all"))
+        drifts[weight] = float(similarity_loss(features(trained(kept, tmp_path / f"{weight}")), start))
+    assert drifts[100.0] < 0.5 * drifts[0.0]
+    assert "retention" in rows(tmp_path / "100.0")[0]["losses"]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precisions(colours: Data, tmp_path: Path, precision: str) -> None:
+    after = trained(recipe_of(colours, schedule=schedule(precision=precision)), tmp_path / "out")
+    assert all(torch.isfinite(value).all() for value in after.values())
+    before = first_weights(recipe_of(colours))
+    assert not torch.equal(after["backbone.conv1.0.weight"], before["backbone.conv1.0.weight"])
+
+
+def test_gradnorm(colours: Data, tmp_path: Path) -> None:
+    both = replace(colours, heads={"colour": "class", "same": "class"})
+    trained(recipe_of(both, schedule=schedule(balance="gradnorm")), tmp_path / "out")
+    saved = checkpoint.load(tmp_path / "out" / LAST)
+    assert saved.resume is not None
+    assert sum(saved.resume["balance"].values()) == pytest.approx(2)
+
+
+def test_a_run_is_not_written_over(colours: Data, tmp_path: Path) -> None:
+    recipe = recipe_of(colours, schedule=schedule(steps_per_epoch=1))
+    out = tmp_path / "out"
+    train(recipe, out, progress=False)
+    with pytest.raises(UsageError, match="holds a run already"):
+        train(recipe, out, progress=False)
+    with pytest.raises(UsageError, match="another recipe"):
+        train(replace(recipe, seed=1), out, resume=True, progress=False)
+    assert train(recipe, out, resume=True, progress=False) == out / BEST  # done: nothing to do
+
+
+def test_gradients_that_are_not_finite_stop_it(colours: Data, tmp_path: Path) -> None:
+    recipe = recipe_of(colours, schedule=schedule(rate=1e30, backbone_rate=1e30))
+    with pytest.raises(VisearchError, match="not finite at step"):
+        train(recipe, tmp_path / "out", progress=False)
+
+
+def test_a_validation_of_nothing_is_told_before_training(colours: Data, tmp_path: Path) -> None:
+    nothing = Validation("none", colours.path, "class", where={"class": ("purple",)})
+    with pytest.raises(UsageError, match=r"validation\.none"):
+        train(replace(recipe_of(colours), validation=(nothing,)), tmp_path / "out", progress=False)
+
+
+def test_pictures_that_cannot_be_decoded_are_reported(
+    colours: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = colours.path / "red" / "photo.jpg"
+    picture("red", seed=1).save(broken)
+    content = broken.read_bytes()
+    broken.write_bytes(content[: len(content) * 2 // 3])  # its header is whole
+    train(recipe_of(colours), tmp_path / "out")
+    assert list(rows(tmp_path / "out")[-1]["unreadable"]) == [str(broken)]
+    assert "1 pictures could not be decoded" in capsys.readouterr().err
+
+
+# Optimizer
+
+
+def test_rates_fall_layer_by_layer_and_norms_do_not_decay() -> None:
+    recipe = recipe_of(Data("x", Path("x")), retention=Retention(layer_decay=0.5))
+    model = Unified(recipe.backbone, recipe.embedding)
+    optimizer = optim.build(model, recipe)
+    rates = {id(p): group["full_rate"] for group in optimizer.param_groups for p in group["params"]}
+    assert len(rates) == len(list(model.parameters()))
+    layers = model.backbone_layers()
+    for above, (_, value) in enumerate(layer[0] for layer in reversed(layers)):
+        assert rates[id(value)] == pytest.approx(recipe.schedule.backbone_rate * 0.5**above)
+    assert {rates[id(value)] for _, value in model.new_parameters()} == {recipe.schedule.rate}
+    decayed = {p.ndim for group in optimizer.param_groups for p in group["params"] if group["weight_decay"]}
+    assert min(decayed) > 1
+
+
+def test_the_course_of_the_rates() -> None:
+    stepped = optim.Course(recipe_of(schedule=schedule(warm_epochs=1, epochs=6, decay="step", decay_every=2.0)), 100)
+    assert stepped.total == 700
+    assert [round(stepped.factor(step), 6) for step in (50, 150, 299, 300, 499, 500, 699)] == [
+        1,
+        0.85,
+        1,
+        0.1,
+        0.1,
+        0.01,
+        0.01,
+    ]
+    cosine = optim.Course(recipe_of(schedule=schedule(warm_epochs=0, epochs=4, decay="cosine")), 100)
+    assert cosine.factor(200) == pytest.approx(0.5)
+    assert cosine.factor(399) < 1e-4
+    assert max(map(cosine.factor, range(400))) <= 1
+
+
+# Checkpoints
+
+
+def test_a_soup_is_the_mean(colours: Data, tmp_path: Path) -> None:
+    recipe = recipe_of(colours, schedule=schedule(steps_per_epoch=2))
+    many = [trained(replace(recipe, seed=seed), tmp_path / str(seed)) for seed in range(2)]
+    soup = checkpoint.soup([tmp_path / str(seed) / LAST for seed in range(2)])
+    torch.testing.assert_close(
+        soup["projection.weight"], (many[0]["projection.weight"] + many[1]["projection.weight"]) / 2
+    )
+    model, saved = checkpoint.load_model(tmp_path / "0" / BEST)
+    assert not model.training
+    assert saved.step == 2
+    assert all(torch.equal(value, saved.weights[name]) for name, value in model.state_dict().items())
+
+
+def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    with pytest.raises(UsageError, match="cannot be read"):
+        checkpoint.load(path)
+    path.write_bytes(b"not at all")
+    with pytest.raises(UsageError, match="not a checkpoint"):
+        checkpoint.load(path)
+    torch.save({"state_dict": {}}, path)
+    with pytest.raises(UsageError, match="not a checkpoint"):
+        checkpoint.load(path)
+    torch.save({"format": 99}, path)
+    with pytest.raises(UsageError, match="another version"):
+        checkpoint.load(path)
+    torch.save({"format": 1, "recipe": Path("an object")}, path)  # reading it would run its code
+    with pytest.raises(UsageError, match="not a checkpoint"):
+        checkpoint.load(path)
