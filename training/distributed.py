@@ -77,9 +77,9 @@ class Network(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [n, F] and activations [n, D] of pictures uint8 [n, h, w, 3]."""
-        features = self.model.features(images)
-        return features, self.model.activation(self.model.embedding(features))
+        """Embeddings and activations, both [n, D], of pictures uint8 [n, h, w, 3]."""
+        embeddings = self.model.embedding(self.model.features(images))
+        return embeddings, self.model.activation(embeddings)
 
 
 def wrap(model: Unified, process: Process) -> nn.Module:

@@ -13,28 +13,29 @@ from training.model import Unified
 
 
 class Start:
-    """The backbone as it was before training; it never changes."""
+    """The model as it was before training: the pretrained backbone under a random projection. It never changes."""
 
     def __init__(self, model: Unified) -> None:
-        """Copy what makes features; call before the first step."""
+        """Copy the model; call before the first step."""
         self.model = deepcopy(model).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def features(self, images: Tensor) -> Tensor:
-        """float [n, F] of pictures uint8 [n, h, w, 3]."""
-        return self.model.features(images)
+    def embeddings(self, images: Tensor) -> Tensor:
+        """float [n, D] of pictures uint8 [n, h, w, 3]."""
+        return self.model.embedding(self.model.features(images))
 
 
-def similarity_loss(features: Tensor, start: Tensor) -> Tensor:
-    """The mean squared difference between the cosine matrices of two sets of features [n, F] of n pictures.
+def similarity_loss(embeddings: Tensor, start: Tensor) -> Tensor:
+    """The mean squared difference between the cosine matrices of two sets of embeddings [n, D] of n pictures.
 
-    How alike pictures are is kept, and the space may turn (similarity-preserving distillation, arXiv 1907.09682).
+    How alike pictures are is kept, and the space may turn (similarity-preserving distillation, arXiv 1907.09682). It is
+    asked of the embeddings that searches compare, not of the backbone's features, which a projection may still distort.
     """
-    return functional.mse_loss(_cosines(features), _cosines(start))
+    return functional.mse_loss(_cosines(embeddings), _cosines(start))
 
 
-def _cosines(features: Tensor) -> Tensor:
-    unit = functional.normalize(features.float(), dim=1)
+def _cosines(embeddings: Tensor) -> Tensor:
+    unit = functional.normalize(embeddings.float(), dim=1)
     return unit @ unit.T
 
 

@@ -157,14 +157,14 @@ def _train(
 
             with nullcontext() if update or process.world == 1 else network.no_sync():  # type: ignore[operator]
                 with torch.autocast(device.type, autocast, enabled=autocast is not None):
-                    features, activations = network(images)
+                    embeddings, activations = network(images)
                 losses = head_losses(banks, activations, batch.labels, sampling)
                 balanced = gradnorm.balance(losses, shared) if gradnorm and losses else sum(losses.values())
                 rows = batch.unlabelled if retention.distill_on == "unlabelled" else torch.arange(len(images))
                 if start and step >= course.warm and len(rows) > 1:
                     with torch.autocast(device.type, autocast, enabled=autocast is not None):
-                        known = start.features(images[rows])
-                    losses[RETENTION] = retention.distill * similarity_loss(features[rows], known)
+                        known = start.embeddings(images[rows])
+                    losses[RETENTION] = retention.distill * similarity_loss(embeddings[rows], known)
                     balanced = balanced + losses[RETENTION]
                 # A batch without any label must still give every process its (zero) gradients.
                 loss = (balanced + 0 * activations.sum()) / schedule.accumulate

@@ -141,17 +141,17 @@ def test_distillation_holds_the_similarities_of_the_start(colours: Data, loose: 
     recipe = recipe_of(colours, loose, schedule=schedule(steps_per_epoch=15, **rates))
     images = Batches(data.read(recipe), recipe).make(0).images
 
-    def features(weights: dict[str, Tensor]) -> Tensor:
+    def embeddings(weights: dict[str, Tensor]) -> Tensor:
         model = Unified(recipe.backbone, recipe.embedding).eval()
         model.load_state_dict(weights)
         with torch.no_grad():
-            return model.features(images)
+            return model.embedding(model.features(images))
 
-    start = features(first_weights(recipe))
+    start = embeddings(first_weights(recipe))
     drifts = {}
     for weight in (0.0, 100.0):
         kept = replace(recipe, retention=Retention(distill=weight, distill_on="all"))
-        drifts[weight] = float(similarity_loss(features(trained(kept, tmp_path / f"{weight}")), start))
+        drifts[weight] = float(similarity_loss(embeddings(trained(kept, tmp_path / f"{weight}")), start))
     assert drifts[100.0] < 0.5 * drifts[0.0]
     assert "retention" in rows(tmp_path / "100.0")[0]["losses"]
 
