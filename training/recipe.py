@@ -114,8 +114,8 @@ class Retention:
     """`[retention]`: against forgetting what the backbone knew.
 
     Attributes:
-        distill: weight of the mean squared error between the cosine matrix of the batch's embeddings and that which the start
-            model gives; 0 is off.
+        distill: weight of the mean squared error between the cosine matrix of the batch's embeddings and that of the
+            embeddings which the start model gives; 0 is off.
         distill_on: "unlabelled" or "all" pictures of the batch.
         layer_decay: rate of a layer = backbone rate x layer_decay^(layers above it); 1 is the same rate everywhere.
         average: share of the trained weights in the end result; the rest are those after the warm start (WiSE-FT).
