@@ -13,7 +13,6 @@ of arXiv 1811.12649) and measures both, or measures a model as it is.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,12 +21,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import click
 import numpy as np
 
-from training import data, recipe
+from training import command, data, recipe
 from training.retrieval import EmbedFunction, Region, Task, embed_with, interval, measure_all
 from visearch import codes
 from visearch.codes import F32
 from visearch.embedder import Embedder
-from visearch.errors import VisearchError
 from visearch.metrics import clustering_nmi, recall_at_k
 
 if TYPE_CHECKING:
@@ -167,8 +165,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        main(standalone_mode=False)
-    except (VisearchError, click.ClickException) as error:
-        click.echo(f"Error: {getattr(error, 'message', error)}", err=True)
-        sys.exit(2)
+    command.run(main)

@@ -7,7 +7,6 @@ Contact sheets show the rendered home store only: those pictures are free, so a 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,14 +17,13 @@ import click
 import numpy as np
 from PIL import Image
 
-from training import ablate, plots, retrieval, tasks
+from training import ablate, command, plots, retrieval, tasks
 from training.ablation_tables import Ablated, ablation_tables, read_ablation
 from training.document import Block, Grid, Heading, Picture, Points, Text, write
 from training.retrieval import AVERAGE_P20, HIT5, P1, SHOWN, Difference, Region, Result, compare, interval
 from training.runlog import LOG
 from visearch import images
 from visearch.embedder import Card, Embedder
-from visearch.errors import VisearchError
 from visearch.files import read_limited
 from visearch.metrics import CONFIDENCE, RESAMPLES
 from visearch.report import require_matplotlib
@@ -394,8 +392,4 @@ def main(model: Path, baseline: Path, ablation: Path | None, log: Path | None, o
 
 
 if __name__ == "__main__":
-    try:
-        main(standalone_mode=False)
-    except (VisearchError, click.ClickException) as error:
-        click.echo(f"Error: {getattr(error, 'message', error)}", err=True)
-        sys.exit(2)
+    command.run(main)

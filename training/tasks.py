@@ -23,10 +23,11 @@ from typing import Any
 
 import click
 
+from training import command
 from training.retrieval import SHOWN, Region, Result, Task, compare, embed_with, measure_all, table
 from visearch import images
 from visearch.embedder import Embedder
-from visearch.errors import UsageError, VisearchError
+from visearch.errors import UsageError
 from visearch.files import read_limited
 from visearch.images import Box
 
@@ -407,8 +408,4 @@ def _say(done: int, total: int) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(standalone_mode=False)
-    except (VisearchError, click.ClickException) as error:
-        click.echo(f"Error: {getattr(error, 'message', error)}", err=True)
-        sys.exit(2)
+    command.run(main)
