@@ -22,7 +22,7 @@ setup(
     ],
     python_requires=">=3.11",
     packages=find_packages(include=["visearch*", "indexer*", "web*", "training*"]),
-    package_data={"visearch": ["py.typed"], "visearch.models": ["*.onnx"]},
+    package_data={"visearch": ["py.typed"], "visearch.models": ["*.onnx"], "web": ["static/**", "templates/*"]},
     # faiss-gpu and onnxruntime-gpu hold the same modules as their CPU forms: `make install-gpu` swaps them.
     install_requires=[
         "numpy>=2.0",
@@ -37,6 +37,11 @@ setup(
         "pyarrow>=15",
         "watchfiles>=0.21",
         "filelock>=3.13",
+        "flask>=3.1",
+        "flask-cors>=6",
+        "flask-limiter>=3.10",
+        "pydantic>=2.10",
+        "prometheus-client>=0.21",
     ],
     extras_require={
         # One pip command for all of them: a bare `pip install timm` brings a CUDA torch.
@@ -44,7 +49,7 @@ setup(
         "report": ["matplotlib>=3.8"],
         "heif": ["pillow-heif>=0.18"],
         "scale": ["ray[data]>=2.40"],
-        "test": ["pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis>=6.100", "psutil", "onnx>=1.16"],
+        "test": ["pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis>=6.100", "psutil", "onnx>=1.16", "schemathesis>=4"],
         "dev": ["ruff", "mypy>=1.11", "build", "pyarrow-stubs", "types-psutil"],
     },
     entry_points={"console_scripts": ["visearch=visearch.cli:main"]},
