@@ -22,7 +22,7 @@ setup(
     ],
     python_requires=">=3.11",
     packages=find_packages(include=["visearch*", "indexer*", "web*", "training*"]),
-    package_data={"visearch": ["py.typed"], "visearch.models": ["*.onnx"], "web": ["static/**", "templates/*"]},
+    package_data={"visearch": ["py.typed"], "visearch.models": ["*.onnx", "*.card.json"], "web": ["static/**", "templates/*"]},
     # faiss-gpu and onnxruntime-gpu hold the same modules as their CPU forms: `make install-gpu` swaps them.
     install_requires=[
         "numpy>=2.0",

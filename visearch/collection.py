@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from visearch import codes, embedder, ingest, models, settings, vectors
+from visearch import codes, embedder, ingest, models, runtime, settings, vectors
 from visearch.base import Base, stamp_of, write_base
 from visearch.codes import F16, F32, I8, I32, I64, U8
 from visearch.embedder import Embedder
@@ -146,7 +146,7 @@ class Collection:
     def _check_model(self, named: str | Path) -> None:
         with self.store.read() as reader:
             generation = reader.generation()
-        if generation is not None and embedder.file_sha256(models.resolve(named)) != generation.model_sha256:
+        if generation is not None and runtime.file_sha256(models.resolve(named)) != generation.model_sha256:
             raise ModelError(
                 f"{self.path}: its codes were made by {generation.model} {generation.version}, not by {named};"
                 " index into another --collection, or leave the model away"
