@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import visearch
 import visearch.collection
@@ -405,7 +406,7 @@ def by_embedding(collection: Collection, query: codes.F32, wanted: dict[str, Any
 
     filter = Filter.parse(wanted["filter"]) if wanted["filter"] is not None else None
     asked = Query(wanted["limit"], wanted["max_distance"], filter, True, wanted["rerank"])
-    blank: Any = object()
+    blank = images.Picture(Image.new("RGB", (1, 1)), 1, 1, (0.0, 0.0, 1.0, 1.0))
     fixed: Any = Fixed()
     return collection.searcher().like_picture(blank, None, asked, fixed)
 
