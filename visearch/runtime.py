@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,14 +106,18 @@ def _openvino(path: Path, precision: str, openvino: Any) -> Program:
         },
     )
     outputs = [name for output in model.outputs for name in output.get_names()]  # some have more than one
-    requests = threading.local()
+    idle: deque[Any] = deque()  # a server has many threads of which few are here at once
 
     def run(batch: Array) -> Mapping[str, Array]:
-        if not hasattr(requests, "request"):
-            requests.request = compiled.create_infer_request()
-        requests.request.infer([batch], share_inputs=True)
-        # Copies: an output tensor is overwritten by the thread's next request.
-        return {name: np.array(requests.request.get_tensor(name).data) for name in outputs}
+        try:
+            request = idle.pop()
+        except IndexError:
+            request = compiled.create_infer_request()
+        request.infer([batch], share_inputs=True)
+        # Copies: an output tensor is overwritten by the next one to take this request.
+        found = {name: np.array(request.get_tensor(name).data) for name in outputs}
+        idle.append(request)
+        return found
 
     return Program(text, "openvino", precision, "CPU", run)
 

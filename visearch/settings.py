@@ -66,7 +66,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "requests_waiting", 32, "requests", "HTTP searches and uploads that wait their turn; more get 429", 0, 10_000
     ),
-    Setting("pages_kept", 1000, "queries", "latest HTTP queries whose further pages can be asked for", 1, 10**6),
+    Setting("pages_kept", 200, "queries", "latest HTTP queries whose further pages can be asked for", 1, 10**6),
     Setting("url_fetch", "off", "off|https|any", "whether queries by image_url are answered; any: plain http too"),
     Setting("fetch_seconds", 10.0, "seconds", "time limit for fetching one image_url", 0.01, 600),
     Setting(
@@ -77,7 +77,6 @@ SETTINGS: tuple[Setting, ...] = (
         0,
         10_000,
     ),
-    Setting("server_threads", 0, "threads", "threads of `visearch serve` that answer; 0: two a core", 0, 1000),
     Setting("server_connections", 1000, "connections", "clients connected at once; more of them wait", 1, 60_000),
     Setting("idle_seconds", 60, "seconds", "a connection that is silent for so long is closed", 1, 3600),
     Setting("stop_seconds", 10.0, "seconds", "how long a stopping server goes on with requests that are here", 0, 3600),

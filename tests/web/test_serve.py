@@ -159,7 +159,7 @@ def test_headers_over_the_limit_and_what_is_not_http_are_refused_with_a_problem(
 
 @both
 def test_half_open_and_slow_clients_hold_nobody_up(start: Start, https: bool) -> None:
-    served = start(https=https, server_threads=2)
+    served = start(https=https, requests_at_once=1, requests_waiting=0)
     silent = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(100)]  # of TLS: no handshake either
     slow = [served.connect() for _ in range(100)]
     for connection in slow:
