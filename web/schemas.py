@@ -67,6 +67,8 @@ def _picture_bytes(value: object, info: ValidationInfo) -> object:
 
 def _numbers(value: object, info: ValidationInfo) -> object:
     """In forms and addresses a box is text: four numbers with commas."""
+    if isinstance(value, list):
+        return tuple(value)  # a strict model takes no list for a tuple once a validator has run before
     if info.mode == "json" or not isinstance(value, str):
         return value
     try:
@@ -119,8 +121,10 @@ BOX_SCHEMA: dict[str, Any] = {
     "examples": [[0.2, 0.3, 0.7, 0.9]],
 }
 
+Fraction = Annotated[float, Field(strict=True)]  # no text, no true
 BoxField = Annotated[
-    tuple[float, float, float, float],
+    tuple[Fraction, Fraction, Fraction, Fraction],
+    Field(strict=False),  # a list will do
     BeforeValidator(_numbers),
     AfterValidator(_check_box),
     WithJsonSchema(BOX_SCHEMA),
