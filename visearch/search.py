@@ -3,7 +3,8 @@ near-duplicates -> cut. What is left of the candidates is the query's window, fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -22,6 +23,8 @@ from visearch.results import Match, Results
 from visearch.store import REMOVED_ITEM, Generation, Reader, Store
 from visearch.vectors import VectorFile
 from visearch.window import Window, relevant
+
+PRODUCT = "product"  # the metadata key that names what is for sale
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ class Searcher:
             # Read after the index was asked: another thread may have brought it further than an older reader sees.
             with timer.stage("rerank"), self.store.read() as reader:
                 window = self._rank(reader, found, vector, query)
-                heads = window.heads(query.limit, query.radius)
+                heads = window.heads(query.limit, query.radius, alike=_same_product(reader, window))
             if len(heads) == query.limit or len(found.code_ids) < wanted:
                 return window
             wanted *= 4
@@ -203,7 +206,7 @@ class Searcher:
 
         with timer.stage("fetch"), self.store.read() as reader:
             stop = start + query.limit
-            heads = window.heads(stop + 1, query.radius, query.diversity)
+            heads = window.heads(stop + 1, query.radius, query.diversity, _same_product(reader, window))
             shown = [(row, self._match(reader, window, row, folded)) for row, folded in heads[start:stop]]
         matches = [(row, match) for row, match in shown if match is not None]
         return Results(
@@ -238,3 +241,15 @@ class Searcher:
             item.height,
             duplicates,
         )
+
+
+def _same_product(reader: Reader, window: Window) -> Callable[[int, int], bool]:
+    """Whether two rows of a window may be one: two products are two offers, however alike their pictures are."""
+
+    @functools.cache
+    def product(row: int) -> object:
+        item = reader.item(int(window.item_ids[row]))
+        value = None if item is None else item.metadata.get(PRODUCT)
+        return tuple(value) if isinstance(value, list) else value
+
+    return lambda row, other: product(row) == product(other)

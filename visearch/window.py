@@ -6,7 +6,7 @@ follows from the window alone, so pages of it neither repeat nor lose anything, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,14 +38,20 @@ class Window:
         """The window of these rows, in this order."""
         return Window(*(array[rows] for array in vars(self).values()))
 
-    def heads(self, count: int, radius: int | None, diversity: float = 0.0) -> list[tuple[int, int]]:
+    def heads(
+        self,
+        count: int,
+        radius: int | None,
+        diversity: float = 0.0,
+        alike: Callable[[int, int], bool] = lambda row, other: True,
+    ) -> list[tuple[int, int]]:
         """The first `count` rows to show, with the number of rows folded into each.
 
         Row by row: the best that is left is shown, and what is left within `radius` bits of it is folded into it (None:
-        nothing is). With `diversity` in 0-1 the best is that with the largest `(1 - diversity) * score - diversity *
-        (similarity to the nearest row shown)`, maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998), where
-        the similarity is 1 - 2d/D. The first of a longer list are those of a shorter one. Relevant rows come before all
-        others.
+        nothing is), except where the two are not `alike`. With `diversity` in 0-1 the best is that with the largest
+        (1 - diversity) * score - diversity * (similarity to the nearest row shown), maximal marginal relevance
+        (Carbonell and Goldstein, SIGIR 1998), where the similarity is 1 - 2d/D. Relevant rows come before all others.
+        The first of a longer list are those of a shorter one.
         """
         if radius is None and not diversity:
             return [(row, 0) for row in range(min(count, len(self)))]
@@ -60,11 +66,12 @@ class Window:
             worth = values + first - (diversity * nearest if diversity else 0.0)
             row = int(np.argmax(np.where(left, worth, -np.inf)))
             distances = np.bitwise_count(words ^ words[row]).sum(axis=1, dtype=np.int32)
-            folded = left & (distances <= radius) if radius is not None else np.zeros(len(self), np.bool_)
-            folded[row] = True
-            left &= ~folded
+            left[row] = False
+            near = np.flatnonzero(left & (distances <= radius)) if radius is not None else ()
+            folded = [int(other) for other in near if alike(row, int(other))]
+            left[folded] = False
             nearest = np.maximum(nearest, 1 - 2 * distances / bits)
-            shown.append((row, int(np.count_nonzero(folded)) - 1))
+            shown.append((row, len(folded)))
         return shown
 
 
