@@ -26,14 +26,14 @@ export class Gallery {
     place.append(this.empty);
   }
 
-  /** @param {State} state */
+  /** @param {State} state @returns {boolean} whether it is as it was left */
   show(state) {
     const shop = state.mode === "shop";
     this.title.textContent = shop ? "Shop the look" : "Find it by how it looks";
-    this.lead.textContent = shop ? "Open a room, then tap anything in it to see what is for sale." : "Open a picture, or search with your own: drop, paste or photograph it.";
+    this.lead.textContent = shop ? "Open a picture, then tap anything in it to see what is for sale." : "Open a picture, or search with your own: drop, paste or photograph it.";
     quickChips(this.chips, state, shop);
     const wanted = JSON.stringify([shop, state.filter, state.collection]);
-    if (wanted === this.#shown) return;
+    if (wanted === this.#shown) return true;
     this.#shown = wanted;
     this.empty.replaceChildren();
     this.count.textContent = "";
@@ -45,13 +45,14 @@ export class Gallery {
       first = false;
       return { cards: page.items.map((item) => itemCard(item, shop ? "shop" : "flashlight")), next: page.next_cursor };
     });
+    return false;
   }
 
   /** @param {{items: api.Item[], total?: number}} page @param {State} state */
   #counted({ items, total }, state) {
     const shop = state.mode === "shop";
     const number = total ?? items.length;
-    this.count.textContent = number ? counted(number, shop ? "room" : "picture") : "";
+    this.count.textContent = number ? counted(number, "picture") : "";
     if (number) return announce(counted(number, "picture"));
     const filtered = Object.keys(state.filter).length > 0;
     const title = filtered ? "Nothing matches these filters" : shop ? "No rooms in this collection yet" : "This collection is empty";

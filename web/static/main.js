@@ -17,14 +17,13 @@ const lens = new Lens();
 /** @type {"gallery"|"viewer"|"camera"|null} */
 let shown = null;
 let steps = 0; // taken inside the page: whether Back stays in it
-/** @type {Map<string, {scroll: number, focus: Element|null}>} where each gallery was left */
-const left = new Map();
-let leaving = ""; // the gallery shown now, by mode
+/** Where the gallery was left. */
+const left = { scroll: 0, focus: /** @type {Element|null} */ (null) };
 
 /** @param {State} state */
 function render(state) {
   const name = state.item !== null || state.picture ? "viewer" : state.mode === "lens" ? "camera" : "gallery";
-  if (shown === "gallery") left.set(leaving, { scroll: scrollY, focus: document.activeElement });
+  if (shown === "gallery" && name !== "gallery") Object.assign(left, { scroll: scrollY, focus: document.activeElement });
   if (shown === "viewer" && name !== "viewer") viewer.hide();
   if (shown === "camera" && name !== "camera") lens.hide();
   for (const view of ["gallery", "viewer", "camera"]) byId(view).hidden = view !== name;
@@ -42,7 +41,7 @@ function render(state) {
   shown = name;
   if (name === "viewer") showViewer(state);
   else if (name === "camera") lens.show();
-  else showGallery(state);
+  else showGallery(state, moved);
   if (name !== "viewer") document.title = { flashlight: "visearch", lens: "Lens · visearch", shop: "Shop the look · visearch" }[state.mode];
   if (moved && name !== "gallery") scrollTo(0, 0);
 }
@@ -61,18 +60,17 @@ function showViewer(state) {
   byId("viewer-title").focus({ preventScroll: true });
 }
 
-/** @param {State} state */
-function showGallery(state) {
+/** @param {State} state @param {boolean} returned from another view */
+function showGallery(state, returned) {
   subject = "";
-  const changed = leaving !== state.mode;
-  leaving = state.mode;
-  gallery.show(state);
-  const place = left.get(state.mode);
-  if (!place || (!changed && document.activeElement !== document.body)) return;
-  requestAnimationFrame(() => {
-    scrollTo(0, place.scroll);
-    if (place.focus instanceof HTMLElement && place.focus.isConnected) place.focus.focus({ preventScroll: true });
-  });
+  const same = gallery.show(state);
+  if (!same) scrollTo(0, 0);
+  else if (returned) {
+    requestAnimationFrame(() => {
+      scrollTo(0, left.scroll);
+      if (left.focus instanceof HTMLElement && left.focus.isConnected) left.focus.focus({ preventScroll: true });
+    });
+  }
 }
 
 /** Go back where the person came from, within the page. */

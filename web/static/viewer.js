@@ -96,7 +96,7 @@ export class Viewer {
     this.frame.classList.remove("drawing", "no-preview");
     this.crop.set(state.box ?? WHOLE);
     byId("stage-whole").hidden = state.mode === "shop";
-    byId("stage-help").textContent = state.mode === "shop" ? "Tap a dot, or draw a box around anything" : "Drag the corners to search a part";
+    byId("stage-help").textContent = state.mode === "shop" ? "Tap a dot, or draw a box" : "Drag to search a part";
     try {
       if (state.item !== null) await this.#openItem(state.item, view.signal);
       else await this.#openPicture(String(state.picture));
@@ -130,7 +130,8 @@ export class Viewer {
     byId("viewer-share").hidden = true; // such a link works on this device only
     if (!blob) {
       this.frame.hidden = true;
-      this.title.textContent = "Picture not found";
+      this.title.textContent = "Your picture";
+      byId("viewer-modes").replaceChildren();
       const text = "People's own pictures stay on the device that searched with them. Choose a picture to search with yours.";
       return this.results.instead({ icon: "picture", title: "This picture is not on this device", text, actions: [button("Choose a picture", choosePicture, "upload", "button primary")] });
     }
