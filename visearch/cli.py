@@ -342,6 +342,11 @@ def _tell_how_a_phone_gets_there(url: str | None, https: bool) -> None:
 @click.option(
     "--queries", required=True, type=click.Path(path_type=Path, exists=True), help="Manifest: path, label, box."
 )
+@click.option(
+    "--mode",
+    type=click.Choice(["flashlight", "lens", "shop"]),
+    help="Measure this mode end to end, detector included, beside the same without detection and with true boxes.",
+)
 @click.option("--label", default="label", show_default=True, help="The metadata key that says what is relevant.")
 @click.option("--filter", "filter_json", metavar="JSON", help="Search only among items with this metadata.")
 @click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Write an HTML report to this folder.")
@@ -350,6 +355,7 @@ def _tell_how_a_phone_gets_there(url: str | None, https: bool) -> None:
 @_option_json
 def evaluate(
     queries: Path,
+    mode: str | None,
     label: str,
     filter_json: str | None,
     report: Path | None,
@@ -362,11 +368,17 @@ def evaluate(
     \b
     Example:
       visearch evaluate --queries val.csv --label class --report report/
+      visearch evaluate --queries rooms.jsonl --label product --mode shop
     """
     from visearch.collection import Collection
     from visearch.evaluate import evaluate as measure
     from visearch.report import require_matplotlib, write_report
 
+    if mode:
+        if report:
+            raise UsageError("--report goes without --mode")
+        _evaluate_mode(queries, mode, label, filter_json, collection, model, as_json=as_json)
+        return
     if report:
         require_matplotlib()
     with Collection.open(collection, model=model) as opened:
@@ -380,6 +392,27 @@ def evaluate(
             Console().print(evaluation.table())
         if report:
             click.echo(f"report: {write_report(evaluation, opened, report)}", err=True)
+
+
+def _evaluate_mode(
+    queries: Path, mode: str, label: str, filter_json: str | None, collection: Path, model: str | None, *, as_json: bool
+) -> None:
+    from rich.console import Console
+
+    from visearch.collection import Collection
+    from visearch.detector import find_detector
+    from visearch.evaluate_modes import evaluate_mode
+
+    detector = find_detector()
+    if detector is None:
+        click.echo("no detector: `visearch models pull yolox_nano`, or name one with VISEARCH_DETECTOR", err=True)
+    wanted = _parse_filter(filter_json)
+    with Collection.open(collection, model=model) as opened, _progress() as progress:
+        found = evaluate_mode(opened, queries, mode, detector=detector, label=label, filter=wanted, progress=progress)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        Console().print(found.table())
 
 
 @contextmanager

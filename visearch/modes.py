@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from visearch.collection import Collection, Source
 
 DUPLICATE_SHARE = 0.15
-"""Codes that differ in no more than this share of their bits are of near-duplicates. Measured with the ImageNet baseline:
-of pictures re-encoded as JPEG of quality 50 or cropped by 5% at each side, 85 to 97% are within it of their originals; of
-1,783 different pictures (caltech101, clothing, natural-free) 0.9% have another within it, mostly of the same thing. Two
-products never fold into one another: in the home store near-alike ones are nearer than re-encoded pictures (median 8%)."""
+"""Codes that differ in no more than this share of their bits are of near-duplicates. Measured with the ImageNet
+baseline: of pictures re-encoded as JPEG of quality 50 or cropped by 5% at each side, 85 to 97% are within it of their
+originals; of 1,783 different pictures (caltech101, clothing, natural-free) 0.9% have another within it, mostly one of
+the same thing. Two products never fold into one another: near-alike ones of the home store are 8% apart (median)."""
 
 SHOP_SCORE = 0.25
 CATEGORY_BONUS = 0.1
