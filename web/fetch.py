@@ -120,7 +120,11 @@ class Fetcher:
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             connection.request("GET", target.encode("utf-8").decode("latin-1"), headers=HEADERS)
-            return self._read(connection.getresponse())
+            with connection.getresponse() as response:
+                answer = self._read(response)
+            if connection.is_cut:  # what was read then ends where it was cut
+                raise TimeoutError
+            return answer
         except (OSError, HTTPException, ValueError):
             if time.monotonic() >= deadline or connection.is_cut:
                 raise invalid(FIELD, "took too long to fetch", 504) from None
@@ -152,6 +156,8 @@ class Fetcher:
             data += chunk
             if len(data) > self._most:
                 raise self._too_large()
+        if response.length:
+            raise HTTPException("it ended early")
         return bytes(data)
 
     def _too_large(self) -> Exception:
@@ -168,20 +174,20 @@ class _To(HTTPConnection):
         if tls is not None:
             self.default_port = PORTS["https"]
         self._address, self._tls, self.is_cut = address, tls, False
+        self._held: socket.socket | None = None  # also while the response owns the socket
 
     def connect(self) -> None:
         """To the checked address; the certificate must be the named host's."""
-        self.sock = socket.create_connection(self._address, self.timeout)
+        self._held = self.sock = socket.create_connection(self._address, self.timeout)
         if self._tls is not None:
-            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
+            self._held = self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
 
     def cut(self) -> None:
         """End it from another thread."""
         self.is_cut = True
-        held = self.sock
-        if held is not None:
+        if self._held is not None:
             with suppress(OSError):
-                held.shutdown(socket.SHUT_RDWR)
+                self._held.shutdown(socket.SHUT_RDWR)
 
 
 def _is_ipv6(host: str) -> bool:

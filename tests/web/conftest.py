@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.pictures import save, visearch
@@ -53,8 +55,14 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
 
 @pytest.fixture
 def client(collection: Collection) -> FlaskClient:
-    """Of an app without a detector, over the collection that is not to be changed."""
-    return make_app(collection).test_client()
+    """Of an app without a detector, over the collection that is not to be changed; tests share the app."""
+    return _shared_app(collection).test_client()
+
+
+@cache
+def _shared_app(collection: Collection) -> Flask:
+    """Not a fixture of the session, which would be made in the environment of the person who runs the suite."""
+    return make_app(collection)
 
 
 @pytest.fixture
