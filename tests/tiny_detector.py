@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -30,7 +31,7 @@ def write_detector(path: Path) -> Path:
         "decode": "none",
         "license": "CC0-1.0",
     }
-    constants = {
+    constants: dict[str, np.ndarray[Any, Any]] = {
         "boxes": np.array([BOX], np.float32),
         "labels": np.zeros(1, np.int64),
         "white": np.array([255.0], np.float32),

@@ -277,15 +277,14 @@ class _Answers:
     """Which items are right answers."""
 
     def __init__(self, collection: Collection, label: str, filter: Filter | None) -> None:
-        self._labels: dict[int, frozenset[str]] = {}
+        self._sources: dict[str, int] = {}
         self._ids: dict[str, set[int]] = {}
         self.items = 0
         for item in collection.items():
             if filter is None or filter.matches(item.metadata):
                 self.items += 1
-                names = labels_of(item.metadata.get(label))
-                self._labels[item.item_id] = names
-                for name in names:
+                self._sources[item.source] = item.item_id
+                for name in labels_of(item.metadata.get(label)):
                     self._ids.setdefault(name, set()).add(item.item_id)
         if not self._ids:
             raise UsageError(
@@ -295,14 +294,20 @@ class _Answers:
     def has_any(self, question: Question) -> bool:
         return any(self._ids.get(name) for name in question.labels)
 
-    def judge(self, question: Question, source: str, matches: Sequence[Match]) -> tuple[bool, ...]:
+    def item_to_leave_out(self, asked: _Asked) -> int | None:
+        """The item that is the query picture itself, unless it is the only right answer to a question."""
+        own = self._sources.get(asked.query.source)
+        alone = any(self._right(each) == {own} for each in asked.questions)
+        return None if alone else own
+
+    def judge(self, question: Question, matches: Sequence[Match]) -> tuple[bool, ...]:
         """Whether each of the first DEPTH matches is right; False past the last."""
-        own = {match.item for match in matches if match.source == source}
-        right = set[int]().union(*(self._ids.get(name, set()) for name in question.labels))
-        if right - own:  # else the picture itself is the answer
-            matches = [match for match in matches if match.item not in own]
+        right = self._right(question)
         hits = [match.item in right for match in matches[:DEPTH]]
         return (*hits, *[False] * (DEPTH - len(hits)))
+
+    def _right(self, question: Question) -> set[int]:
+        return set[int]().union(*(self._ids.get(name, set()) for name in question.labels))
 
 
 # Asking
@@ -325,63 +330,61 @@ class _Asking:
     filter: Filter | None
     answers: _Answers
 
-    @property
-    def _options(self) -> dict[str, Any]:
-        return {"limit": DEPTH + 1, "filter": self.filter}  # one more, since the picture itself may be among them
-
     def ask(self, asked: _Asked) -> dict[str, list[_Outcome]] | Unreadable:
         """The outcomes by way."""
         try:
             picture = images.decode(read_limited(asked.query.path))
         except ImageError as error:
             return Unreadable(asked.query.number, asked.query.path, error.reason, error.message)
-        whole = self._search(picture, [WHOLE])[0]
-        outcomes = {"whole": [self._outcome(asked, each, whole) for each in asked.questions]}
+        own = self.answers.item_to_leave_out(asked)
+        # As an item it is left out before anything is folded into it.
+        subject: dict[str, Any] = {"picture": picture} if own is None else {"item": own}
+        subject |= {"limit": DEPTH, "filter": self.filter}
+        whole = self._search(subject, [WHOLE])[0]
+        outcomes = {"whole": [self._outcome(each, whole) for each in asked.questions]}
         boxed = [each for each in asked.questions if each.box is not None]
-        given = self._search(picture, [each.box for each in boxed if each.box is not None])
-        outcomes["true box"] = [self._outcome(asked, *pair) for pair in zip(boxed, given, strict=True)]
+        given = self._search(subject, [each.box for each in boxed if each.box is not None])
+        outcomes["true box"] = [self._outcome(*pair) for pair in zip(boxed, given, strict=True)]
         if self.detector is not None:
-            outcomes["detected"] = self._detected(asked, picture)
+            outcomes["detected"] = self._detected(asked.questions, picture, subject, self.detector)
         return outcomes
 
-    def _detected(self, asked: _Asked, picture: Picture) -> list[_Outcome]:
-        detector = self.detector
-        assert detector is not None
+    def _detected(
+        self, questions: Sequence[Question], picture: Picture, subject: Mapping[str, Any], detector: Detector
+    ) -> list[_Outcome]:
         if self.mode == "lens":
-            results = modes.lens(self.collection, picture, detector=detector, **self._options)
+            results = modes.lens(self.collection, detector=detector, **subject)
             return [
-                self._outcome(asked, each, results, None if each.box is None else _best([results.box], each.box) == 0)
-                for each in asked.questions
+                self._outcome(each, results, None if each.box is None else _best([results.box], each.box) == 0)
+                for each in questions
             ]
+        answers: dict[int, Sequence[Match]]
         if self.mode == "shop":
-            looks = modes.shop(self.collection, picture, detector=detector, **self._options).objects
-            boxes = [look.object.box for look in looks]
-            if all(each.box is None for each in asked.questions):
-                return [self._outcome(asked, asked.questions[0], look.results) for look in looks]
-            places = [_best(boxes, each.box) for each in asked.questions]
-            answers: dict[int, Sequence[Match]] = {place: looks[place].results for place in places if place is not None}
+            looks = modes.shop(self.collection, detector=detector, **subject).objects
+            if all(each.box is None for each in questions):
+                return [self._outcome(questions[0], look.results) for look in looks]
+            places = [_best([look.object.box for look in looks], each.box) for each in questions]
+            answers = {place: looks[place].results for place in places if place is not None}
         else:
             boxes = [each.box for each in detector.detect(picture)]
-            places = [_best(boxes, each.box) for each in asked.questions]
+            places = [_best(boxes, each.box) for each in questions]
             chosen = sorted({place for place in places if place is not None})
-            answers = dict(zip(chosen, self._search(picture, [boxes[place] for place in chosen]), strict=True))
+            answers = dict(zip(chosen, self._search(subject, [boxes[place] for place in chosen]), strict=True))
         return [
-            self._outcome(asked, each, () if place is None else answers[place], place is not None)
-            for each, place in zip(asked.questions, places, strict=True)
+            self._outcome(each, () if place is None else answers[place], place is not None)
+            for each, place in zip(questions, places, strict=True)
             if each.box is not None
         ]
 
-    def _search(self, picture: Picture, boxes: Sequence[Box]) -> list[Sequence[Match]]:
+    def _search(self, subject: Mapping[str, Any], boxes: Sequence[Box]) -> list[Sequence[Match]]:
         """What the mode answers to each of these boxes."""
         if self.mode == "shop":
-            return [look.results for look in modes.shop(self.collection, picture, boxes=boxes, **self._options).objects]
+            return [look.results for look in modes.shop(self.collection, boxes=boxes, **subject).objects]
         ask = modes.lens if self.mode == "lens" else modes.flashlight
-        return [ask(self.collection, picture, box=box, **self._options) for box in boxes]
+        return [ask(self.collection, box=box, **subject) for box in boxes]
 
-    def _outcome(
-        self, asked: _Asked, question: Question, matches: Sequence[Match], found: bool | None = None
-    ) -> _Outcome:
-        return _Outcome(question.category, self.answers.judge(question, asked.query.source, matches), found)
+    def _outcome(self, question: Question, matches: Sequence[Match], found: bool | None = None) -> _Outcome:
+        return _Outcome(question.category, self.answers.judge(question, matches), found)
 
 
 def _best(boxes: Sequence[Box], box: Box | None) -> int | None:

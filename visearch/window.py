@@ -79,7 +79,9 @@ def relevant(scores: F64) -> NDArray[np.bool_]:
     """Which of the scores of a window, float64 [n] in descending order, are above its cut-off: bool [n].
 
     The cut-off is relative, since the scores of one query say little about those of another: it lies CUT of the way
-    from the median of the window, which stands for what has nothing to do with the query, to its best score.
+    from the median of the window, which stands for what has nothing to do with the query, to its best score. Half the
+    way was best of 29 rules tried (F1 of the first 50 matches, ImageNet baseline): 0.53 for grocery photos by class,
+    0.51 for home store photos by category. The best flat cut-off of the one, 0.45, gave the other 0.26.
     """
     if not len(scores):
         return np.empty(0, np.bool_)
