@@ -2,6 +2,7 @@
 import { Problem, isAbort } from "./api.js";
 import { skeletons } from "./cards.js";
 import { button, h, notice } from "./dom.js";
+import { choosePicture } from "./intake.js";
 import { Masonry } from "./masonry.js";
 
 const AHEAD = "1200px"; // the next page is asked for this far before its place is reached
@@ -105,6 +106,6 @@ export function problemNotice(error, retry) {
     text: problem.detail,
     tone: "error",
     small: problem.requestId && `Request ${problem.requestId}`,
-    actions: final ? [] : [button("Try again", retry, "retry")],
+    actions: final ? [button("Choose another picture", choosePicture, "upload")] : [button("Try again", retry, "retry")],
   });
 }

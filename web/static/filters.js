@@ -7,6 +7,7 @@ import { capital, heading } from "./words.js";
 /** @typedef {import("./api.js").Facet} Facet */
 
 const QUICK_KEYS = ["category", "label", "room", "type", "class"]; // first choice for the chips
+const FIRST_KEYS = ["category", "label", "room", "price", "availability", "seller", "color"]; // of the panel, before the others
 const MOST_CHIPS = 24;
 const MOST_VALUES = 60; // of one key in the panel
 
@@ -19,7 +20,7 @@ function facets() {
   const collection = current().collection ?? "";
   if (!asked || askedFor !== collection) {
     askedFor = collection;
-    asked = api.facets().then(({ facets: all }) => all.filter(useful)).catch(() => {
+    asked = api.facets().then(({ facets: all }) => sorted(all.filter(useful))).catch(() => {
       asked = null; // asked again next time
       return [];
     });
@@ -32,6 +33,14 @@ const isRange = ({ type, min, max, distinct }) => type === "number" && min !== m
 
 /** @param {Facet} facet */
 const useful = (facet) => isRange(facet) || (facet.values.length > 1 && facet.values.some(({ count }) => count > 1) && facet.distinct <= facet.count / 2);
+
+/** What people look for first comes first; of two keys with the same values (label and category) one is enough. @param {Facet[]} all */
+function sorted(all) {
+  const place = (/** @type {Facet} */ { key }) => (FIRST_KEYS.indexOf(key) + FIRST_KEYS.length + 1) % (FIRST_KEYS.length + 1);
+  const ordered = all.toSorted((a, b) => place(a) - place(b));
+  const same = (/** @type {Facet} */ { values, count }) => JSON.stringify([values, count]);
+  return ordered.filter((facet, index) => ordered.findIndex((other) => same(other) === same(facet)) === index);
+}
 
 /** @param {unknown} condition @returns {any[]} the values that a condition allows */
 const allowed = (condition) => (Array.isArray(condition) ? condition : condition === undefined || (condition !== null && typeof condition === "object") ? [] : [condition]);

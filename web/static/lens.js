@@ -65,7 +65,7 @@ export class Lens {
       byId("camera-torch").hidden = !this.camera.hasTorch();
       byId("camera-turn").hidden = !(await this.camera.canTurn());
       announce("The camera is on");
-      byId("camera-shutter").focus({ preventScroll: true });
+      if (document.activeElement === byId("camera-start")) byId("camera-shutter").focus({ preventScroll: true });
     } catch (error) {
       this.camera.stop();
       this.element.classList.remove("live");

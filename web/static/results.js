@@ -11,6 +11,8 @@ import { counted } from "./words.js";
  */
 
 export class Results {
+  failed = false; // the last search
+
   constructor() {
     this.element = byId("results");
     this.status = byId("results-status");
@@ -37,6 +39,7 @@ export class Results {
     clearTimeout(this.slow);
     this.element.setAttribute("aria-busy", String(on));
     if (!on) return;
+    this.failed = false;
     if (!this.feed.list.children.length && !this.notice.children.length) this.feed.skeletons();
     this.slow = window.setTimeout(() => this.say("Still searching: the server is slow just now."), 3000);
   }
@@ -101,6 +104,7 @@ export class Results {
   fail(error, retry) {
     this.clear();
     this.busy(false);
+    this.failed = true;
     const shown = problemNotice(error, retry);
     this.notice.replaceChildren(shown);
     announce(shown.textContent ?? "");

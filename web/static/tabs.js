@@ -1,6 +1,6 @@
 /** Tabs of the objects in a picture, each with a small view of it. Arrow keys go from tab to tab. */
 import { cropped } from "./cards.js";
-import { h } from "./dom.js";
+import { h, reducedMotion } from "./dom.js";
 import { labelOf } from "./dots.js";
 
 export class Tabs {
@@ -37,6 +37,6 @@ export class Tabs {
       tab.setAttribute("tabindex", each === Math.max(index, 0) ? "0" : "-1");
     });
     const tab = /** @type {HTMLElement|undefined} */ (this.place.children[index]);
-    if (tab) this.place.scrollTo({ left: tab.offsetLeft - (this.place.clientWidth - tab.offsetWidth) / 2, behavior: "smooth" });
+    if (tab) this.place.scrollTo({ left: tab.offsetLeft - (this.place.clientWidth - tab.offsetWidth) / 2, behavior: reducedMotion() ? "instant" : "smooth" });
   }
 }

@@ -99,17 +99,18 @@ export class Viewer {
     byId("stage-help").textContent = state.mode === "shop" ? "Tap a dot, or draw a box" : "Drag to search a part";
     try {
       if (state.item !== null) await this.#openItem(state.item, view.signal);
-      else await this.#openPicture(String(state.picture));
+      else await this.#openPicture(String(state.picture), view.signal);
     } catch (error) {
-      if (!api.isAbort(error)) this.results.fail(error, () => this.#open(state));
-      return;
+      if (api.isAbort(error)) return;
+      this.#nothingToShow("Picture not found");
+      return this.results.fail(error, () => this.#open(state));
     }
     if (view.signal.aborted || !this.#query) return;
     this.#modeLinks(state);
     if (state.mode === "shop") this.#shop(state.box);
     else {
-      this.#search(state.box);
-      if (state.mode === "flashlight") this.#findObjects(view.signal);
+      await this.#search(state.box);
+      if (state.mode === "flashlight" && !this.results.failed) this.#findObjects(view.signal); // the matches come first
     }
   }
 
@@ -122,21 +123,30 @@ export class Viewer {
     byId("viewer-share").hidden = false;
   }
 
-  /** @param {string} key */
-  async #openPicture(key) {
+  /** @param {string} title */
+  #nothingToShow(title) {
+    this.frame.hidden = true;
+    this.title.textContent = title;
+    this.#about(null);
+    byId("viewer-modes").replaceChildren();
+    byId("viewer-share").hidden = true;
+  }
+
+  /** @param {string} key @param {AbortSignal} signal */
+  async #openPicture(key, signal) {
     const blob = await kept(key);
+    if (signal.aborted) return;
     this.#item = null;
     this.#about(null);
     byId("viewer-share").hidden = true; // such a link works on this device only
     if (!blob) {
-      this.frame.hidden = true;
-      this.title.textContent = "Your picture";
-      byId("viewer-modes").replaceChildren();
+      this.#nothingToShow("Your picture");
       const text = "People's own pictures stay on the device that searched with them. Choose a picture to search with yours.";
       return this.results.instead({ icon: "picture", title: "This picture is not on this device", text, actions: [button("Choose a picture", choosePicture, "upload", "button primary")] });
     }
     const url = URL.createObjectURL(blob);
     const size = await createImageBitmap(blob).then(({ width, height }) => ({ width, height }), () => ({ width: 4, height: 3 }));
+    if (signal.aborted) return URL.revokeObjectURL(url);
     this.#stage(url, size.width, size.height, "Your picture");
     this.#query = { blob };
   }
@@ -184,7 +194,7 @@ export class Viewer {
   /** Objects to tap, for the modes whose answer does not bring them. @param {AbortSignal} signal */
   async #findObjects(signal) {
     try {
-      if (!this.#query) return;
+      if (!this.#query || signal.aborted) return;
       const { objects } = await api.objects(this.#query, signal);
       if (signal.aborted) return;
       this.dots.set(objects);
@@ -260,7 +270,7 @@ export class Viewer {
     const { mode, filter } = state;
     if (mode === "shop") return this.#shopBox(box ?? WHOLE);
     const options = { box, filter };
-    this.#run(
+    return this.#run(
       (signal) => api.search(mode, query, options, signal),
       (/** @type {api.Found} */ found) => {
         if (mode === "lens" && !box) this.#lensFound(found);
