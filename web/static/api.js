@@ -69,7 +69,7 @@ async function request(path, { method = "GET", json, form, query = {}, signal } 
 async function problemOf(response) {
   const body = await response.json().catch(() => ({}));
   const fields = (body.errors ?? []).map((/** @type {any} */ error) => error.message).filter(Boolean);
-  const titles = { 413: "This picture is too large", 415: "This kind of file cannot be read", 429: "The server is busy", 503: "The server is not ready yet" };
+  const titles = { 404: "This is not in the collection", 413: "This picture is too large", 415: "This kind of file cannot be read", 429: "The server is busy", 503: "The server is not ready yet" };
   return new Problem(titles[/** @type {413} */ (response.status)] ?? body.title ?? "Something went wrong", {
     detail: body.detail || fields.join(" ") || `The server answered ${response.status}.`,
     status: response.status,
