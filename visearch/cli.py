@@ -604,9 +604,10 @@ def models_info(name: str) -> None:
     from visearch import models
 
     if Path(name).is_file():
-        from visearch.embedder import load
+        from visearch import detector, embedder
 
-        model = load(Path(name))
+        is_detector = detector.is_detector(Path(name))
+        model = detector.load(Path(name)) if is_detector else embedder.load(Path(name))
         _print_json({"sha256": model.sha256, **asdict(model.card)})
         return
     _print_json(vars(models.info(name)))

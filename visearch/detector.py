@@ -276,6 +276,16 @@ def load(path: Path) -> Detector:
     return Detector(path)
 
 
+def is_detector(path: Path) -> bool:
+    """Whether a model file says that it is a detector; ModelError where it cannot be loaded."""
+    text = runtime.load(path).card or models.card_text(runtime.file_sha256(path)) or "null"
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and values.get("kind") == "detector"
+
+
 def find_detector(named: str | Path | None = None) -> Detector | None:
     """The detector to use: `named` (a file or a registry name), else the setting `detector`, else the shipped one, else
     a pulled yolox_nano, else None.

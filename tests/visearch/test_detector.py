@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.grid_detector import SIDE, card, write_grid_detector
+from tests.pictures import visearch
 from visearch import images, models
 from visearch.detector import Detection, Detector, decode_yolox, find_detector, overlaps, suppress
 from visearch.errors import ModelError
@@ -207,6 +208,12 @@ def test_a_model_without_a_card_or_of_another_kind_is_refused(tmp_path: Path, ti
         Detector(tiny)
     with pytest.raises(ModelError, match="cannot be read"):
         Detector(tmp_path / "none.onnx")
+
+
+def test_the_card_of_a_detector_is_shown_as_that_of_any_model(tmp_path: Path, tiny: Path) -> None:
+    shown = visearch("models", "info", str(write_grid_detector(tmp_path / "d.onnx"))).json
+    assert (shown["name"], shown["labels"], shown["decode"]) == ("grid", ["red", "green", "blue"], "yolox")
+    assert visearch("models", "info", str(tiny)).json["name"] == "tiny"
 
 
 def test_json_of_a_detection_is_short() -> None:
