@@ -30,6 +30,8 @@ def from_body(model: type[Model]) -> Model:
             return model.model_validate(values)
     except ValidationError as error:
         raise of_validation(error) from None
+    finally:
+        request.close()  # the files of a form that lie on disk
     raise Problem(415, "send application/json or multipart/form-data")
 
 

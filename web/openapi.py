@@ -19,6 +19,7 @@ BINARY = {"type": "string", "contentMediaType": "application/octet-stream"}
 DESCRIPTION = """Visual search: send a picture, a region of one, or the id of an item, and get the items most like it.
 A box is `[x0, y0, x1, y1]`, fractions of the upright picture. Every error is `application/problem+json` with the id of
 the request. Every answer has the headers `X-Request-Id` and `Server-Timing` (milliseconds by stage)."""
+FOUR_NUMBERS = r"^[0-9]+(\.[0-9]+)?(,[0-9]+(\.[0-9]+)?){3}$"
 KEYS: list[dict[str, list[str]]] = [{"bearer": []}, {"header": []}]
 SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
@@ -81,7 +82,7 @@ def _operation(each: Operation, references: dict[type[BaseModel], Any], schemas:
     }
     if each.body is not None:
         form = _form(schemas[_name(references[each.body])])
-        content = {JSON: {"schema": references[each.body]}, MULTIPART: {"schema": form}}
+        content = {JSON: {"schema": references[each.body]}, MULTIPART: form}
         described["requestBody"] = {"required": True, "content": content}
     return described
 
@@ -115,23 +116,34 @@ def _parameters(
 
 
 def _form(schema: dict[str, Any]) -> dict[str, Any]:
-    """A form's fields: the picture is a file, a box four numbers with commas, what else has structure is JSON text."""
-    fields = {}
+    """A form: the picture is a file, a box four numbers with commas, what else has structure is JSON text."""
+    fields: dict[str, Any] = {}
+    encoding: dict[str, Any] = {}
     for name, described in schema["properties"].items():
         plain = _without_null(described)
         if name == "image":
             plain = BINARY | {"description": "the file of a picture"}
         elif name == "box":
-            plain = {"type": "string", "description": "x0,y0,x1,y1", "examples": ["0.2,0.3,0.7,0.9"]}
+            plain = {"type": "string", "pattern": FOUR_NUMBERS, "examples": ["0.2,0.3,0.7,0.9"]}
         elif plain.get("type") in ("object", "array"):
-            plain = {"type": "string", "contentMediaType": JSON, "description": plain.get("description", "")}
+            encoding[name] = {"contentType": JSON}
         fields[name] = plain
-    return {
-        "type": "object",
-        "properties": fields,
-        "required": schema.get("required", []),
-        "additionalProperties": False,
-    }
+    rules: dict[str, Any] = {key: _rules(schema[key]) for key in ("oneOf", "anyOf") if key in schema}
+    required = schema.get("required", [])
+    whole = rules | {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
+    return {"schema": whole, "encoding": encoding}
+
+
+def _rules(options: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Which fields go together; that they are not null needs no saying in a form."""
+    return [
+        {
+            key: _rules(value) if key in ("oneOf", "anyOf") else value
+            for key, value in each.items()
+            if key != "properties"
+        }
+        for each in options
+    ]
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

@@ -47,14 +47,14 @@ class Pages(Generic[Kept]):
                 self._windows.popitem(last=False)
 
     def find(self, text: str) -> tuple[Cursor, Kept]:
-        """The cursor and its window; Problem 400 where the text is none of ours or the window is forgotten."""
+        """The cursor and its window; Problem 422 where the text is none of ours or the window is forgotten."""
         query_id, _, start = decode(text).partition(SEPARATOR)
         with self._lock:
             window = self._windows.get(query_id)
             if window is not None:
                 self._windows.move_to_end(query_id)
         if window is None or not (start.isdecimal() and len(start) < 10):
-            raise invalid("cursor", "is unknown, or too old; search again")
+            raise invalid("cursor", "is unknown, or too old; search again", 422)
         return Cursor(query_id, int(start)), window
 
 
@@ -64,8 +64,8 @@ def encode(text: str) -> str:
 
 
 def decode(text: str) -> str:
-    """The text again; Problem 400 where it is not of that form."""
+    """The text again; Problem 422 where it is not of that form."""
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError):
-        raise invalid("cursor", "is not one that was given out here") from None
+        raise invalid("cursor", "is not one that was given out here", 422) from None

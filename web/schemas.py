@@ -17,6 +17,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError, from_json
 
 from visearch.errors import BoxError, FilterError
@@ -29,6 +30,7 @@ MOST_BOXES = 50
 LONGEST_SIDE = 2048  # pixels of a picture that is encoded anew
 LONGEST_TEXT = 2048  # characters of a name, an address, a cursor
 LARGEST_ID = 2**63 - 1
+BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 MOST_KEYS = 100  # of the metadata of an uploaded item
 LONGEST_VALUE = 10_000  # characters of one of its texts
 MOST_VALUES = 100  # elements of one of its lists
@@ -44,11 +46,17 @@ def _check_box(value: tuple[float, float, float, float]) -> Box:
         raise PydanticCustomError(EMPTY_BOX, "{words}", {"words": error.message}) from None
 
 
-def _check_filter(value: object) -> Filter:
+def _check_filter(value: object) -> object:
     try:
-        return Filter.parse(value)
+        Filter.parse(value)
     except FilterError as error:
         raise ValueError(error.message) from None
+    return value
+
+
+def _whole(value: object) -> object:
+    """In JSON 5.0 is an integer too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _picture_bytes(value: object, info: ValidationInfo) -> object:
@@ -133,10 +141,13 @@ FilterField = Annotated[Any, BeforeValidator(_json_text), AfterValidator(_check_
 ImageField = Annotated[
     bytes,
     BeforeValidator(_picture_bytes),
-    WithJsonSchema({"type": "string", "contentEncoding": "base64", "description": "the bytes of a picture"}),
+    WithJsonSchema(
+        {"type": "string", "contentEncoding": "base64", "pattern": BASE64, "description": "the bytes of a picture"}
+    ),
 ]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT)]
-ItemId = Annotated[int, Field(ge=0, le=LARGEST_ID)]
+Whole = BeforeValidator(_whole)
+ItemId = Annotated[int, Field(ge=0, le=LARGEST_ID), Whole]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -148,8 +159,21 @@ class Request(BaseModel):
     collection: Name | None = Field(None, description="name of the collection; the first one without")
 
 
+PICTURES = ("image", "image_url", "item")
+
+
+def _given(name: str) -> JsonDict:
+    """The schema of an object in which this field is there and not null."""
+    return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+
+
+ONE_PICTURE: JsonDict = {"oneOf": [_given(name) for name in PICTURES]}
+
+
 class Query(Request):
     """A picture, or a region of one. Exactly one of `image`, `image_url` and `item`."""
+
+    model_config = ConfigDict(json_schema_extra=ONE_PICTURE)
 
     image: ImageField | None = None
     image_url: Text | None = Field(None, description="address of a picture; refused unless the server allows it")
@@ -157,8 +181,8 @@ class Query(Request):
 
     @model_validator(mode="after")
     def _one_picture(self) -> Self:
-        given = [name for name in ("image", "image_url", "item") if getattr(self, name) is not None]
-        if len(given) != 1 and not (not given and getattr(self, "cursor", None)):
+        given = [name for name in PICTURES if getattr(self, name) is not None]
+        if len(given) != 1 and getattr(self, "cursor", None) is None:
             raise ValueError(f"exactly one of image, image_url and item, not {' and '.join(given) or 'none'}")
         return self
 
@@ -166,13 +190,19 @@ class Query(Request):
 class Search(Query):
     """What every mode can be asked."""
 
-    limit: int = Field(20, ge=1, le=MOST_MATCHES, description="matches wanted; fewer only where fewer are eligible")
+    limit: Annotated[int, Field(ge=1, le=MOST_MATCHES), Whole] = Field(
+        20, description="matches wanted; fewer only where fewer are eligible"
+    )
     filter: FilterField | None = Field(None)
-    max_distance: int | None = Field(None, ge=0, le=65_536, description="largest distance in bits of a match")
+    max_distance: Annotated[int, Field(ge=0, le=65_536), Whole] | None = Field(
+        None, description="largest distance in bits of a match"
+    )
 
 
 class RegionSearch(Search):
     """Flashlight and Lens."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [ONE_PICTURE, _given("cursor")]})
 
     box: BoxField | None = None
     cursor: Text | None = Field(
@@ -236,7 +266,9 @@ class Click(Request):
 
     query_id: Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")] = Field(description="of the answer")
     item: ItemId
-    rank: int = Field(ge=0, le=100_000, description="place in the answer, from 0, over its pages")
+    rank: Annotated[int, Field(ge=0, le=100_000), Whole] = Field(
+        description="place in the answer, from 0, over its pages"
+    )
 
 
 # Answers

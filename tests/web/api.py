@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -27,6 +27,18 @@ WITH_KEY = {"Authorization": f"Bearer {KEY}"}
 MODES = ("flashlight", "lens", "shop")
 
 
+class Client(FlaskClient):
+    """Flask's test client. To a type checker the JSON of its answers can be anything."""
+
+    if TYPE_CHECKING:
+
+        def open(self, *arguments: Any, **named: Any) -> Any: ...
+        def get(self, *arguments: Any, **named: Any) -> Any: ...
+        def post(self, *arguments: Any, **named: Any) -> Any: ...
+        def delete(self, *arguments: Any, **named: Any) -> Any: ...
+        def options(self, *arguments: Any, **named: Any) -> Any: ...
+
+
 def make_app(
     collection: Collection | Mapping[str, Collection],
     detector: Detector | None = None,
@@ -36,14 +48,28 @@ def make_app(
     """An app with the default settings, no rate limit, one key, and these changes of its Config."""
     collections = {"home": collection} if isinstance(collection, Collection) else collection
     config = replace(Config.from_settings(), requests_per_minute=0, api_keys=frozenset({KEY}))
-    return create_app(collections, detector, config=replace(config, **changes), fetcher=fetcher)
+    app = create_app(collections, detector, config=replace(config, **changes), fetcher=fetcher)
+    app.test_client_class = Client
+    return app
+
+
+def make_client(collection: Collection | Mapping[str, Collection], *arguments: Any, **changes: Any) -> Client:
+    """Of such an app."""
+    return client_of(make_app(collection, *arguments, **changes))
+
+
+def client_of(app: Flask) -> Client:
+    """One more client of an app."""
+    client = app.test_client()
+    assert isinstance(client, Client)
+    return client
 
 
 @contextmanager
-def opened(path: Path, **changes: Any) -> Iterator[FlaskClient]:
+def opened(path: Path, **changes: Any) -> Iterator[Client]:
     """A client of an app over the collection in a folder."""
     with Collection.open(path) as collection:
-        yield make_app(collection, **changes).test_client()
+        yield make_client(collection, **changes)
 
 
 def image_bytes(seed: int, kind: str = "PNG", **options: Any) -> bytes:
@@ -69,7 +95,7 @@ def in_base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def search(client: FlaskClient, mode: str, **fields: Any) -> Any:
+def search(client: Client, mode: str, **fields: Any) -> Any:
     """The answer of a search by JSON."""
     response = client.post(f"/api/v1/search/{mode}", json=fields)
     assert response.status_code == 200, response.text
@@ -80,7 +106,7 @@ def problem(response: TestResponse, status: int, field: str | None = None) -> An
     """The problem that a response must be; with `field`, that of this field."""
     assert response.status_code == status, response.text
     assert response.content_type == "application/problem+json"
-    found = response.json
+    found: Any = response.json
     assert set(found) == {"type", "title", "status", "detail", "request_id", "errors"}
     assert found["status"] == status
     assert found["request_id"] == response.headers["X-Request-Id"]

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 
 from tests.pictures import save, visearch
 from tests.tiny_detector import write_detector
-from tests.web.api import make_app
+from tests.web.api import Client, client_of, make_app, make_client
 from visearch.collection import Collection
 from visearch.detector import Detector
 
@@ -54,9 +53,9 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
 
 
 @pytest.fixture
-def client(collection: Collection) -> FlaskClient:
+def client(collection: Collection) -> Client:
     """Of an app without a detector, over the collection that is not to be changed; tests share the app."""
-    return _shared_app(collection).test_client()
+    return client_of(_shared_app(collection))
 
 
 @cache
@@ -74,6 +73,6 @@ def own(home: Path, tmp_path: Path) -> Iterator[Collection]:
 
 
 @pytest.fixture
-def own_client(own: Collection) -> FlaskClient:
+def own_client(own: Collection) -> Client:
     """Of an app over that copy."""
-    return make_app(own).test_client()
+    return make_client(own)

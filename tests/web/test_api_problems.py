@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 
 from tests.pictures import save_all, visearch
-from tests.web.api import MODES, WITH_KEY, fields, form, image_bytes, in_base64, make_app, problem
+from tests.web.api import MODES, WITH_KEY, Client, fields, form, image_bytes, in_base64, make_client, problem
 from visearch.collection import Collection
 from visearch.errors import StoreError
 from web.problems import DETAILS
@@ -20,7 +19,7 @@ from web.problems import DETAILS
 PICTURE = in_base64(image_bytes(1))
 
 
-def test_an_address_that_is_not_there(client: FlaskClient) -> None:
+def test_an_address_that_is_not_there(client: Client) -> None:
     for address in (
         "/nothing",
         "/api/v1/nothing",
@@ -42,9 +41,7 @@ def test_an_address_that_is_not_there(client: FlaskClient) -> None:
         ("POST", "/", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
-def test_a_method_that_an_address_does_not_answer(
-    client: FlaskClient, method: str, address: str, allowed: set[str]
-) -> None:
+def test_a_method_that_an_address_does_not_answer(client: Client, method: str, address: str, allowed: set[str]) -> None:
     response = client.open(address, method=method)
     problem(response, 405)
     assert set(response.headers["Allow"].split(", ")) == allowed
@@ -84,9 +81,7 @@ BAD: list[tuple[dict[str, Any], int, str]] = [
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("body", "status", "field"), BAD)
-def test_a_search_that_is_put_wrongly(
-    client: FlaskClient, mode: str, body: dict[str, Any], status: int, field: str
-) -> None:
+def test_a_search_that_is_put_wrongly(client: Client, mode: str, body: dict[str, Any], status: int, field: str) -> None:
     problem(client.post(f"/api/v1/search/{mode}", json=body), status, field)
 
 
@@ -106,7 +101,7 @@ BOXES: list[tuple[object, int]] = [
 
 
 @pytest.mark.parametrize(("box", "status"), BOXES)
-def test_a_box_that_is_none_or_empty(client: FlaskClient, box: object, status: int) -> None:
+def test_a_box_that_is_none_or_empty(client: Client, box: object, status: int) -> None:
     for mode in ("flashlight", "lens"):
         found = problem(client.post(f"/api/v1/search/{mode}", json={"image": PICTURE, "box": box}), status)
         assert {error["field"].partition(".")[0] for error in found["errors"]} == {"box"}
@@ -115,13 +110,13 @@ def test_a_box_that_is_none_or_empty(client: FlaskClient, box: object, status: i
 
 
 @pytest.mark.parametrize("box", ["", "0,0,1", "0,0,1,1,1", "a,b,c,d", "nan,0,1,1", "0,0,inf,1", "[0,0,1,1]"])
-def test_a_box_of_a_form_that_is_none(client: FlaskClient, box: str) -> None:
+def test_a_box_of_a_form_that_is_none(client: Client, box: str) -> None:
     response = client.post("/api/v1/search/flashlight", **form(image_bytes(1), box=box))
     assert response.status_code in (400, 422)
     assert {error["field"].partition(".")[0] for error in problem(response, response.status_code)["errors"]} == {"box"}
 
 
-def test_a_body_of_another_kind(client: FlaskClient) -> None:
+def test_a_body_of_another_kind(client: Client) -> None:
     address = "/api/v1/search/flashlight"
     for kind in ("text/plain", "image/png", "application/x-www-form-urlencoded", "application/xml", ""):
         problem(client.post(address, data=image_bytes(1), content_type=kind), 415)
@@ -132,23 +127,23 @@ def test_a_body_of_another_kind(client: FlaskClient) -> None:
     problem(client.post(address, data=b"no form", content_type="multipart/form-data"), 400)
 
 
-def test_a_form_field_given_twice(client: FlaskClient) -> None:
+def test_a_form_field_given_twice(client: Client) -> None:
     arguments = fields(limit=1)
     arguments["data"] = {"item": ["1", "2"]}
     problem(client.post("/api/v1/search/flashlight", **arguments), 400, "item")
 
 
-def test_a_picture_sent_as_a_text_field(client: FlaskClient) -> None:
+def test_a_picture_sent_as_a_text_field(client: Client) -> None:
     problem(client.post("/api/v1/search/flashlight", **fields(image=PICTURE)), 400, "image")
 
 
-def test_a_file_sent_as_a_number(client: FlaskClient) -> None:
+def test_a_file_sent_as_a_number(client: Client) -> None:
     arguments = form(image_bytes(1))
     arguments["data"] = {"item": arguments["data"]["image"]}
     problem(client.post("/api/v1/search/flashlight", **arguments), 400, "item")
 
 
-def test_a_client_can_name_the_request(client: FlaskClient) -> None:
+def test_a_client_can_name_the_request(client: Client) -> None:
     response = client.get("/nothing", headers={"X-Request-Id": "trace-1.a_b"})
     assert problem(response, 404)["request_id"] == "trace-1.a_b"
     for bad in ("a b", "x" * 65, "é", '"}', ""):
@@ -162,7 +157,7 @@ def test_a_failure_tells_its_id_and_nothing_else(
         raise RuntimeError("secret /home/somebody")
 
     monkeypatch.setattr(Collection, "searcher", fail)
-    response = make_app(collection).test_client().post("/api/v1/search/flashlight", json={"item": 1})
+    response = make_client(collection).post("/api/v1/search/flashlight", json={"item": 1})
     found = problem(response, 500)
     assert found["detail"] == DETAILS[500]
     assert "secret" not in response.text
@@ -175,7 +170,7 @@ def test_a_collection_that_cannot_answer(collection: Collection, monkeypatch: py
         raise StoreError("/home/somebody/.visearch: the store is broken")
 
     monkeypatch.setattr(Collection, "searcher", fail)
-    client = make_app(collection).test_client()
+    client = make_client(collection)
     for response in (client.post("/api/v1/search/flashlight", json={"item": 1}), client.get("/readyz")):
         assert "somebody" not in json.dumps(problem(response, 503))
         assert response.headers["Retry-After"] == "5"
@@ -188,12 +183,12 @@ def test_a_collection_that_cannot_answer(collection: Collection, monkeypatch: py
 
 def test_a_collection_that_cannot_be_written(own: Collection, tmp_path: Path) -> None:
     (own.path / "uploads").write_text("in the way")
-    response = make_app(own).test_client().post("/api/v1/items", **form(image_bytes(50)), headers=WITH_KEY)
+    response = make_client(own).post("/api/v1/items", **form(image_bytes(50)), headers=WITH_KEY)
     assert str(tmp_path) not in response.text
     problem(response, 500)
 
 
-def test_every_page_has_the_protecting_headers(client: FlaskClient) -> None:
+def test_every_page_has_the_protecting_headers(client: Client) -> None:
     for address in ("/docs", "/openapi.json", "/api/v1/items", "/nothing", "/metrics"):
         headers = client.get(address).headers
         policy = headers["Content-Security-Policy"]
@@ -206,7 +201,7 @@ def test_every_page_has_the_protecting_headers(client: FlaskClient) -> None:
 
 
 def test_a_host_name_of_somebody_else_is_not_answered(collection: Collection) -> None:
-    client = make_app(collection, hosts=frozenset({"shop.example"})).test_client()
+    client = make_client(collection, hosts=frozenset({"shop.example"}))
     for host in ("localhost", "127.0.0.1:8000", "[::1]:8000", "192.168.1.7", "shop.example", "SHOP.example:443"):
         assert client.get("/livez", headers={"Host": host}).status_code == 200
     for host in (
@@ -224,7 +219,7 @@ def test_the_access_log_has_a_line_of_json_without_secrets(
     collection: Collection, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "web.access")
-    client = make_app(collection).test_client()
+    client = make_client(collection)
     response = client.get("/api/v1/items?filter=%7B%22room%22%3A%22secret%22%7D", headers=WITH_KEY)
     (line,) = [json.loads(record.message) for record in caplog.records if record.name == "web.access"]
     assert (line["method"], line["path"], line["operation"]) == ("GET", "/api/v1/items", "list_items")
@@ -235,7 +230,7 @@ def test_the_access_log_has_a_line_of_json_without_secrets(
 
 
 def test_measures_count_answers_by_operation_and_status(collection: Collection) -> None:
-    client = make_app(collection).test_client()
+    client = make_client(collection)
     client.get("/api/v1/items/1")
     client.get("/api/v1/items/999")
     client.get("/nothing")
@@ -252,9 +247,9 @@ def test_measures_count_answers_by_operation_and_status(collection: Collection) 
 
 def test_a_page_of_another_origin_may_ask_only_where_it_is_named(collection: Collection, tmp_path: Path) -> None:
     origin = {"Origin": "https://shop.example"}
-    closed = make_app(collection).test_client().get("/api/v1/items", headers=origin)
+    closed = make_client(collection).get("/api/v1/items", headers=origin)
     assert "Access-Control-Allow-Origin" not in closed.headers
-    client = make_app(collection, cors_origins=("https://shop.example",)).test_client()
+    client = make_client(collection, cors_origins=("https://shop.example",))
     assert client.get("/api/v1/items", headers=origin).headers["Access-Control-Allow-Origin"] == origin["Origin"]
     other = client.get("/api/v1/items", headers={"Origin": "https://evil.example"})
     assert "Access-Control-Allow-Origin" not in other.headers
@@ -270,7 +265,7 @@ def test_metadata_of_any_file_name_can_be_told(tmp_path: Path, own: Collection) 
     folder = tmp_path / b"no \xff utf-8".decode("utf-8", "surrogateescape")
     save_all(folder, [70])
     assert visearch("index", tmp_path, "--collection", own.path).code == 0
-    client = make_app(own).test_client()
+    client = make_client(own)
     for address in ("/api/v1/items?limit=100", "/api/v1/facets"):
         assert client.get(address).status_code == 200
     assert client.post("/api/v1/search/flashlight", json={"image": in_base64(image_bytes(70))}).status_code == 200

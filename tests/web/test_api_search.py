@@ -6,11 +6,10 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from flask.testing import FlaskClient
 from PIL import Image
 
 from tests.tiny_detector import CATEGORY, LABEL
-from tests.web.api import KEY, MODES, fields, form, image_bytes, in_base64, make_app, opened, problem, search
+from tests.web.api import KEY, MODES, Client, fields, form, image_bytes, in_base64, make_client, opened, problem, search
 from visearch.collection import Collection
 from visearch.detector import Detector
 
@@ -23,7 +22,7 @@ BOX = [0.25, 0.25, 0.75, 0.75]
 
 
 @pytest.mark.parametrize("mode", ["flashlight", "lens"])
-def test_a_picture_finds_itself_as_file_base64_and_item(client: FlaskClient, mode: str) -> None:
+def test_a_picture_finds_itself_as_file_base64_and_item(client: Client, mode: str) -> None:
     data = image_bytes(5)
     by_form = client.post(f"/api/v1/search/{mode}", **form(data, limit=3)).json
     by_json = search(client, mode, image=in_base64(data), limit=3)
@@ -40,7 +39,7 @@ def test_a_picture_finds_itself_as_file_base64_and_item(client: FlaskClient, mod
     assert 5 not in [match["item"] for match in by_item["matches"]]
 
 
-def test_a_match_tells_what_can_be_bought_and_where_its_pictures_are(client: FlaskClient) -> None:
+def test_a_match_tells_what_can_be_bought_and_where_its_pictures_are(client: Client) -> None:
     best = search(client, "flashlight", image=in_base64(image_bytes(5)), limit=1)["matches"][0]
     assert best["product"] == {
         "title": "Lamp 5", "price": 50.0, "price_currency": "EUR", "availability": "in stock", "seller": "Shop",
@@ -52,7 +51,7 @@ def test_a_match_tells_what_can_be_bought_and_where_its_pictures_are(client: Fla
     assert (room["item"], room["product"]) == (20, None)
 
 
-def test_a_box_is_searched_and_echoed(client: FlaskClient) -> None:
+def test_a_box_is_searched_and_echoed(client: Client) -> None:
     by_json = search(client, "flashlight", item=5, box=BOX)
     by_form = client.post("/api/v1/search/flashlight", **fields(item=5, box="0.25,0.25,0.75,0.75")).json
     assert by_json["box"] == by_form["box"] == BOX
@@ -60,7 +59,7 @@ def test_a_box_is_searched_and_echoed(client: FlaskClient) -> None:
     assert by_json["matches"] != search(client, "flashlight", item=5)["matches"]
 
 
-def test_a_filter_holds(client: FlaskClient) -> None:
+def test_a_filter_holds(client: Client) -> None:
     wanted = {"category": "Rugs", "price": {"lte": 100}}
     by_json = search(client, "flashlight", item=20, filter=wanted)
     by_form = client.post("/api/v1/search/flashlight", **fields(item=20, filter=wanted)).json
@@ -68,20 +67,20 @@ def test_a_filter_holds(client: FlaskClient) -> None:
     assert by_json["matches"] == by_form["matches"]
 
 
-def test_nothing_is_further_than_max_distance(client: FlaskClient) -> None:
+def test_nothing_is_further_than_max_distance(client: Client) -> None:
     every = search(client, "flashlight", item=5, limit=100)["matches"]
     limit = sorted(match["distance"] for match in every)[3]
     near = search(client, "flashlight", item=5, limit=100, max_distance=limit)["matches"]
     assert {match["item"] for match in near} == {match["item"] for match in every if match["distance"] <= limit}
 
 
-def test_the_relevant_are_the_first_of_the_page(client: FlaskClient) -> None:
+def test_the_relevant_are_the_first_of_the_page(client: Client) -> None:
     answer = search(client, "flashlight", image=in_base64(image_bytes(5)))
     assert 1 <= answer["relevant"] <= len(answer["matches"])
 
 
 @pytest.mark.parametrize("mode", ["flashlight", "lens"])
-def test_pages_repeat_nothing_and_lose_nothing(client: FlaskClient, mode: str) -> None:
+def test_pages_repeat_nothing_and_lose_nothing(client: Client, mode: str) -> None:
     query = {"item": 5} if mode == "flashlight" else {"image": in_base64(image_bytes(5))}
     whole = search(client, mode, **query, limit=100)
     assert whole["next_cursor"] is None
@@ -98,7 +97,7 @@ def test_pages_repeat_nothing_and_lose_nothing(client: FlaskClient, mode: str) -
 
 
 def test_pages_stay_whole_while_items_come_and_go(own: Collection) -> None:
-    client = make_app(own).test_client()
+    client = make_client(own)
     expected = [match["item"] for match in search(client, "flashlight", item=5, limit=100)["matches"]]
     page = search(client, "flashlight", item=5, limit=5)
     headers = {"X-API-Key": KEY}
@@ -111,22 +110,22 @@ def test_pages_stay_whole_while_items_come_and_go(own: Collection) -> None:
     assert shown == [item for item in expected if item != expected[7]]
 
 
-def test_a_cursor_of_another_mode_or_of_nobody_is_told(client: FlaskClient) -> None:
+def test_a_cursor_of_another_mode_or_of_nobody_is_told(client: Client) -> None:
     cursor = search(client, "flashlight", item=5, limit=2)["next_cursor"]
     for mode, text in (("lens", cursor), ("flashlight", "bm8"), ("flashlight", "%%%"), ("flashlight", cursor + "x")):
-        problem(client.post(f"/api/v1/search/{mode}", json={"cursor": text}), 400, "cursor")
+        problem(client.post(f"/api/v1/search/{mode}", json={"cursor": text}), 422, "cursor")
 
 
 def test_only_the_latest_windows_are_kept(collection: Collection) -> None:
-    client = make_app(collection, pages_kept=2).test_client()
+    client = make_client(collection, pages_kept=2)
     cursors = [search(client, "flashlight", item=item, limit=2)["next_cursor"] for item in (1, 2, 3)]
-    problem(client.post("/api/v1/search/flashlight", json={"cursor": cursors[0]}), 400, "cursor")
+    problem(client.post("/api/v1/search/flashlight", json={"cursor": cursors[0]}), 422, "cursor")
     for cursor in cursors[1:]:
         assert len(search(client, "flashlight", cursor=cursor)["matches"]) == 20
 
 
 def test_lens_finds_the_object_and_says_which(collection: Collection, detector: Detector) -> None:
-    client = make_app(collection, detector).test_client()
+    client = make_client(collection, detector)
     answer = search(client, "lens", image=in_base64(image_bytes(1)))
     assert answer["detector"] == "tiny_detector 1"
     (found,) = answer["objects"]
@@ -138,7 +137,7 @@ def test_lens_finds_the_object_and_says_which(collection: Collection, detector: 
 
 
 def test_shop_gives_products_by_object(collection: Collection, detector: Detector) -> None:
-    client = make_app(collection, detector).test_client()
+    client = make_client(collection, detector)
     answer = search(client, "shop", item=20, limit=4)
     assert set(answer) == HEAD | {"detector", "objects"}
     (found,) = answer["objects"]
@@ -146,7 +145,7 @@ def test_shop_gives_products_by_object(collection: Collection, detector: Detecto
     assert all(match["product"] is not None for match in found["matches"])
 
 
-def test_shop_takes_boxes_drawn_by_hand(client: FlaskClient) -> None:
+def test_shop_takes_boxes_drawn_by_hand(client: Client) -> None:
     boxes = [BOX, [0, 0, 0.5, 1]]
     by_json = search(client, "shop", item=20, boxes=boxes, limit=2, filter={"price": {"gt": 80}})
     assert [found["box"] for found in by_json["objects"]] == boxes
@@ -157,24 +156,24 @@ def test_shop_takes_boxes_drawn_by_hand(client: FlaskClient) -> None:
     assert len(by_form.json["objects"]) == 2
 
 
-def test_shop_without_a_detector_finds_no_objects_and_says_so(client: FlaskClient) -> None:
+def test_shop_without_a_detector_finds_no_objects_and_says_so(client: Client) -> None:
     answer = search(client, "shop", image=in_base64(image_bytes(1)))
     assert (answer["detector"], answer["objects"], answer["width"]) == (None, [], 48)
 
 
 def test_objects_of_a_picture_and_of_an_item(collection: Collection, detector: Detector) -> None:
-    client = make_app(collection, detector).test_client()
+    client = make_client(collection, detector)
     by_item = client.get("/api/v1/items/1/objects").json
     by_file = client.post("/api/v1/objects", **form(image_bytes(1))).json
     by_json = client.post("/api/v1/objects", json={"item": 1}).json
     assert by_item == by_file == by_json
     assert (by_item["width"], by_item["height"], by_item["detector"]) == (48, 40, "tiny_detector 1")
     assert [found["label"] for found in by_item["objects"]] == [LABEL]
-    without = make_app(collection).test_client().get("/api/v1/items/1/objects").json
+    without = make_client(collection).get("/api/v1/items/1/objects").json
     assert without == by_item | {"detector": None, "objects": []}
 
 
-def test_a_turned_phone_photo_is_searched_upright(client: FlaskClient) -> None:
+def test_a_turned_phone_photo_is_searched_upright(client: Client) -> None:
     upright = Image.open(BytesIO(image_bytes(5)))
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -186,7 +185,7 @@ def test_a_turned_phone_photo_is_searched_upright(client: FlaskClient) -> None:
 
 def test_a_collection_is_picked_by_name(collection: Collection, own: Collection) -> None:
     own.remove([5])
-    client = make_app({"first": collection, "second": own}).test_client()
+    client = make_client({"first": collection, "second": own})
     query = {"image": in_base64(image_bytes(5)), "limit": 1}
     assert search(client, "flashlight", **query)["matches"][0]["item"] == 5
     answer = search(client, "flashlight", **query, collection="second")
@@ -200,7 +199,7 @@ def test_a_collection_is_picked_by_name(collection: Collection, own: Collection)
 
 @pytest.mark.parametrize("mode", MODES)
 def test_an_answer_measures_its_stages(collection: Collection, detector: Detector, mode: str) -> None:
-    client = make_app(collection, detector).test_client()
+    client = make_client(collection, detector)
     response = client.post(f"/api/v1/search/{mode}", **form(image_bytes(3)))
     assert {"decode", "embed", "search", "rerank", "total"} <= set(response.json["took"])
     timing = response.headers["Server-Timing"]

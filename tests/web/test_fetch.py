@@ -13,11 +13,10 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.web.api import image_bytes, make_app, problem, search
+from tests.web.api import Client, image_bytes, make_client, problem, search
 from visearch.collection import Collection
 from web.fetch import Fetcher, is_public, resolve
 from web.problems import Problem
@@ -130,9 +129,9 @@ def test_there_are_at_least_sixty_forms() -> None:
 
 
 @cache
-def _fetching(collection: Collection) -> FlaskClient:
+def _fetching(collection: Collection) -> Client:
     """Of an app that fetches."""
-    return make_app(collection, fetch_schemes=SCHEMES, fetch_seconds=5.0).test_client()
+    return make_client(collection, fetch_schemes=SCHEMES, fetch_seconds=5.0)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -215,7 +214,7 @@ def refused(fetcher: Fetcher, url: str) -> int:
 
 
 def test_a_picture_by_its_address_is_searched(collection: Collection, port: int) -> None:
-    client = make_app(collection, fetcher=inner()).test_client()
+    client = make_client(collection, fetcher=inner())
     answer = search(client, "flashlight", image_url=f"http://127.0.0.1:{port}/5.png", limit=1)
     assert answer["matches"][0]["item"] == 5
     assert client.post("/api/v1/objects", json={"image_url": f"http://127.0.0.1:{port}/5.png"}).json["width"] == 48
@@ -223,9 +222,9 @@ def test_a_picture_by_its_address_is_searched(collection: Collection, port: int)
 
 def test_fetching_is_off_unless_the_settings_allow_it(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     address = {"image_url": "https://127.0.0.1/"}
-    problem(make_app(collection).test_client().post("/api/v1/search/lens", json=address), 403, "image_url")
+    problem(make_client(collection).post("/api/v1/search/lens", json=address), 403, "image_url")
     monkeypatch.setenv("VISEARCH_URL_FETCH", "https")
-    client = make_app(collection).test_client()
+    client = make_client(collection)
     problem(client.post("/api/v1/search/lens", json=address), 400, "image_url")
     assert client.get("/api/v1/collections").json["url_fetch"] is True
 

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from flask import Response
 
 from visearch.collection import Collection
+from visearch.filters import Filter
 from visearch.store import Item
 from web import media, uploads
 from web.listing import passing
@@ -26,12 +27,13 @@ def list_items(asked: Paged) -> ItemPage:
     """By id. What is added meanwhile comes on a later page; nothing comes twice."""
     name, collection = state().named(asked.collection)
     start = _start(asked.cursor)
-    if asked.filter is None and asked.product is None:
+    filter = None if asked.filter is None else Filter.parse(asked.filter)
+    if filter is None and asked.product is None:
         with collection.store.read() as reader:
             found = [item for item, _ in zip(reader.items(start), range(asked.limit + 1), strict=False)]
             total = reader.item_count()
     else:
-        found, total = _passing(name, collection, asked, start)
+        found, total = _passing(name, collection, asked, filter, start)
     page, more = found[: asked.limit], len(found) > asked.limit
     return ItemPage(
         items=[item_summary(name, item) for item in page],
@@ -40,12 +42,14 @@ def list_items(asked: Paged) -> ItemPage:
     )
 
 
-def _passing(name: str, collection: Collection, asked: Paged, start: int) -> tuple[list[Item], int]:
+def _passing(
+    name: str, collection: Collection, asked: Paged, filter: Filter | None, start: int
+) -> tuple[list[Item], int]:
     """The items of the page and one more, and how many pass in all."""
     with collection.store.read() as reader:
         serial = reader.serial
-    key = ("items", name, serial, asked.filter, asked.product)
-    ids: list[int] = state().lists.get(key, lambda: passing(collection, asked.filter, asked.product))
+    key = ("items", name, serial, filter, asked.product)
+    ids: list[int] = state().lists.get(key, lambda: passing(collection, filter, asked.product))
     first = bisect_right(ids, start - 1)
     with collection.store.read() as reader:
         found = [reader.item(item_id) for item_id in ids[first : first + asked.limit + 1]]
@@ -57,7 +61,7 @@ def _start(cursor: str | None) -> int:
         return 0
     text = decode(cursor)
     if not (text.isdecimal() and text.isascii() and len(text) < 19):
-        raise invalid("cursor", "is not one that was given out here")
+        raise invalid("cursor", "is not one that was given out here", 422)
     return int(text) + 1
 
 

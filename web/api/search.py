@@ -112,7 +112,7 @@ def _search(mode: Mode, asked: RegionSearch, run: Callable[..., Results], **more
     if asked.cursor is not None:
         cursor, kept = made.pages.find(asked.cursor)
         if kept.mode != mode or (asked.collection or kept.collection) != kept.collection:
-            raise invalid("cursor", "belongs to another search")
+            raise invalid("cursor", "belongs to another search", 422)
         return _answer(kept, cursor.query_id, kept.results.page(cursor.start, asked.limit))
     name, collection = made.named(asked.collection)
     results = _asked(
@@ -188,7 +188,7 @@ def _matches(name: str, collection: Collection, page: Results, bits: int) -> lis
 
 def _described(asked: Query) -> dict[str, Any]:
     """What the log keeps of a query: never the picture, nor where it came from."""
-    values = asked.model_dump(exclude_none=True, exclude={"image", "image_url", "cursor", "filter", "collection"})
+    values = asked.model_dump(exclude_none=True, exclude={"image", "image_url", "cursor", "collection"})
     if asked.item is None:
         values["picture"] = "image" if asked.image is not None else "image_url"
     return values
