@@ -16,6 +16,7 @@ from typing import Any
 
 from visearch import formats, ingest
 from visearch.collection import Collection
+from visearch.detector import Detector
 from visearch.errors import ImageError, LeaseError, VisearchError
 from visearch.files import write_durably
 from visearch.ingest import Claims, Failed, File, Outcome, Same
@@ -36,8 +37,12 @@ def folder_of(collection: Collection) -> Path:
     return collection.path / FOLDER
 
 
-def add(collection: Collection, data: bytes, metadata: Mapping[str, Any]) -> tuple[int, bool]:
+def add(
+    collection: Collection, data: bytes, metadata: Mapping[str, Any], detector: Detector | None
+) -> tuple[int, bool]:
     """Add a picture, or give one that was uploaded before this metadata; durable when this returns.
+
+    Its objects are indexed too where the collection was indexed with those that this detector finds.
 
     Returns:
         The item's id, and whether it is new.
@@ -50,15 +55,16 @@ def add(collection: Collection, data: bytes, metadata: Mapping[str, Any]) -> tup
     except ImageError as error:
         raise of_image(error) from None
     path = folder_of(collection).absolute() / f"{hashlib.sha256(data).hexdigest()}.{suffix}"
-    file = File(0, str(path), len(data), 0, ORIGIN, dict(metadata), authoritative=True, data=data)
-    outcome = _prepared(collection, file)
+    finds = detector.sha256 if detector is not None and _has_objects(collection, detector) else ""
+    file = File(0, str(path), len(data), 0, ORIGIN, dict(metadata), authoritative=True, data=data, detector=finds)
+    outcome = _prepared(collection, file, detector)
     with _changing:
         new_file = not path.exists()
         if new_file:
             path.parent.mkdir(exist_ok=True)
             write_durably(path, data)
         try:
-            counts = _commit(collection, outcome, path)
+            counts = _commit(collection, outcome, path, detector)
         except BaseException:
             if new_file:
                 path.unlink(missing_ok=True)
@@ -79,21 +85,28 @@ def remove(collection: Collection, item: Item) -> None:
             path.unlink(missing_ok=True)
 
 
-def _prepared(collection: Collection, file: File) -> Outcome:
-    outcome = ingest.prepare([file], collection.store, lambda: collection.embedder, Claims())[0]
+def _has_objects(collection: Collection, detector: Detector) -> bool:
+    """Whether the first item was looked at by this detector; `visearch index --objects` does that with all."""
+    with collection.store.read() as reader:
+        first = next(reader.items(), None)
+    return first is not None and first.detector == detector.sha256
+
+
+def _prepared(collection: Collection, file: File, detector: Detector | None) -> Outcome:
+    outcome = ingest.prepare([file], collection.store, lambda: collection.embedder, Claims(), detector)[0]
     if isinstance(outcome, Failed):
         raise of_image(ImageError(outcome.reason, outcome.message))
     return outcome
 
 
-def _commit(collection: Collection, outcome: Outcome, path: Path) -> Mapping[str, int]:
+def _commit(collection: Collection, outcome: Outcome, path: Path, detector: Detector | None) -> Mapping[str, int]:
     status = path.stat()
     with collection.store.write() as writer:
         item_id = writer.reserve_item_ids(1)
     file = replace(outcome.file, item_id=item_id, size=status.st_size, mtime_ns=status.st_mtime_ns)
     counts, unresolved = ingest.commit(collection.store, [replace(outcome, file=file)])
     if unresolved:  # the twin whose codes were to be copied was removed meanwhile
-        again = _prepared(collection, file)
+        again = _prepared(collection, file, detector)
         assert not isinstance(again, Same)
         counts, _ = ingest.commit(collection.store, [again])
     return counts

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from io import BytesIO
 from pathlib import Path
 
@@ -31,7 +32,9 @@ from tests.web.api import (
     search,
 )
 from tests.web.conftest import PRODUCTS, ROOMS
+from visearch import index
 from visearch.collection import Collection
+from visearch.detector import Detector
 
 # Listing
 
@@ -201,6 +204,41 @@ def test_the_file_of_an_upload_goes_with_its_item(own: Collection) -> None:
     assert client.delete(f"/api/v1/items/{added}", headers=WITH_KEY).status_code == 204
     assert not file.exists()
     assert client.post("/api/v1/items", **form(image_bytes(50)), headers=WITH_KEY).json["id"] > added
+
+
+def test_objects_of_what_is_added_are_found_where_the_collection_was_indexed_with_objects(
+    tmp_path: Path, tiny: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_all(tmp_path / "in", range(3))
+    monkeypatch.setenv("VISEARCH_DETECTOR", str(detector.path))
+    done = visearch("index", tmp_path / "in", "--collection", tmp_path / "c", "--model", tiny, "--objects")
+    assert done.code == 0, done.err
+    with Collection.open(tmp_path / "c") as collection:
+        client = make_client(collection, detector)
+        added = client.post("/api/v1/items", **form(image_bytes(1)), headers=WITH_KEY).json["id"]
+        new = client.post("/api/v1/items", **form(image_bytes(50)), headers=WITH_KEY).json["id"]
+        assert [len(collection.item(item).regions) for item in (1, added, new)] == [2, 2, 2]
+        box = collection.item(new).regions[1]
+        best = search(client, "flashlight", image=in_base64(image_bytes(50)), box=box, limit=1)["matches"][0]
+        assert (best["item"], best["region"], best["distance"]) == (new, 1, 0)
+
+
+def test_the_index_is_merged_beside_the_requests_once_that_is_cheaper(
+    own: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "MERGE_ROWS", 2)
+    before = own.generation.base
+    client = make_client(own)
+    for seed in range(50, 58):
+        assert client.post("/api/v1/items", **form(image_bytes(seed)), headers=WITH_KEY).status_code == 201
+    deadline = time.monotonic() + 60
+    while own.generation.base == before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert own.generation.base > before
+    for thread in threading.enumerate():
+        if thread.name == "merge":
+            thread.join()
+    assert search(client, "flashlight", image=in_base64(image_bytes(53)), limit=1)["matches"][0]["distance"] == 0
 
 
 def test_a_refused_picture_leaves_nothing(own: Collection) -> None:

@@ -71,7 +71,7 @@ def add_item(asked: NewItem) -> tuple[ItemSummary, int]:
     """It is on disk and found by every search once this answers 201. A picture that was sent before keeps its id and
     gets the metadata of this request: 200."""
     name, collection = state().named(asked.collection)
-    item_id, is_new = uploads.add(collection, asked.image, asked.metadata)
+    item_id, is_new = uploads.add(collection, asked.image, asked.metadata, state().detector)
     return item_summary(name, checked_item(collection, item_id)), 201 if is_new else 200
 
 
