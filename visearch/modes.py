@@ -30,6 +30,13 @@ originals; of 1,783 different pictures (caltech101, clothing, natural-free) 0.9%
 the same thing. Two products never fold into one another: near-alike ones of the home store are 8% apart (median)."""
 
 SHOP_SCORE = 0.25
+OBJECT_WEIGHT = 0.5
+"""What the object that Lens finds weighs in the blend, times the detector's score, where the whole photo weighs 1.
+Measured with the ImageNet baseline and YOLOX-nano, Precision@1 and Recall@5 of this blend and of the whole photo alone:
+home store photos 55.2, 83.1 and 55.2, 83.1; grocery photos 90.0, 95.8 and 90.0, 95.8; grocery to iconic pictures 23.3,
+47.5 and 23.3, 49.2. Equal weights lost 6 points of Precision@1 at home: that detector misses half of what is for sale,
+and then finds something else. Measure again with a better one."""
+
 CATEGORY_BONUS = 0.1
 CENTRE_WEIGHT = 1.0
 CATEGORY = "category"  # the metadata key of a shop's catalogue
@@ -118,7 +125,8 @@ def lens(
             regions = [region] if region else [WHOLE] if salient is None else [salient.box, WHOLE]
             embedded = searcher.embed(photo, regions, collection.embedder, timer)
         windows = [searcher.window(code, vector, query, timer) for code, vector in embedded]
-        window = blend(windows) if len(windows) > 1 else windows[0]
+        weights = [1.0] if salient is None else [OBJECT_WEIGHT * salient.score, 1.0]
+        window = blend(windows, weights) if len(windows) > 1 else windows[0]
         return searcher.answer(
             window, query, timer, box=regions[0], width=photo.width, height=photo.height, objects=tuple(found)
         )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from visearch.codes import F64, I32, I64, U8
 
 CUT = 0.5
-RANK_SCALE = 60  # of reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009)
+RANK_SCALE = 5  # of reciprocal rank fusion
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,17 @@ def relevant(scores: F64) -> NDArray[np.bool_]:
     return above
 
 
-def blend(windows: Sequence[Window]) -> Window:
-    """One window of the items of several, by reciprocal rank fusion: an item is worth the sum of 1 / (60 + its rank) of
-    the windows it is in, and is shown as in the one that gives it the best score. Ties go to the smaller item id."""
+def blend(windows: Sequence[Window], weights: Sequence[float]) -> Window:
+    """One window of the items of several, by weighted reciprocal rank fusion (Cormack and others, SIGIR 2009).
+
+    An item is worth the sum of weight / (RANK_SCALE + its rank) of the windows it is in, and is shown as in the one
+    that gives it the best score; what any of them finds relevant comes first. Ties go to the smaller item id. A small
+    scale lets the first places count: with the usual 60 what is in both lists, however far down, beats the best of one.
+    """
     rows = Window(*(np.concatenate(arrays) for arrays in zip(*(vars(each).values() for each in windows), strict=True)))
-    worth = np.concatenate([1 / (RANK_SCALE + np.arange(1, len(each) + 1)) for each in windows])
+    worth = np.concatenate(
+        [weight / (RANK_SCALE + np.arange(1, len(each) + 1)) for each, weight in zip(windows, weights, strict=True)]
+    )
     return _merged(rows, worth)
 
 

@@ -108,21 +108,27 @@ def test_the_best_is_always_above_it_and_all_equal_scores_are() -> None:
 
 def test_a_blend_is_ordered_by_the_sum_of_reciprocal_ranks_and_shows_the_better_score() -> None:
     left, right = window([1, 2, 3], [0.9, 0.5, 0.4]), window([3, 4, 1], [0.8, 0.7, 0.6])
-    blended = blend([left, right])
-    worth = {1: 1 / 61 + 1 / 63, 2: 1 / 62, 3: 1 / 63 + 1 / 61, 4: 1 / 62}
+    blended = blend([left, right], [1, 1])
+    worth = {1: 1 / 6 + 1 / 8, 2: 1 / 7, 3: 1 / 8 + 1 / 6, 4: 1 / 7}
     assert blended.item_ids.tolist() == sorted(worth, key=lambda item: (-worth[item], item))
     assert blended.scores.tolist() == [0.9, 0.8, 0.5, 0.7]
+
+
+def test_in_a_blend_the_window_that_weighs_more_comes_first() -> None:
+    left, right = window([1, 2], [0.5, 0.4]), window([3, 4], [0.9, 0.8])
+    assert blend([left, right], [1, 0.5]).item_ids.tolist() == [1, 2, 3, 4]
+    assert blend([left, right], [0.5, 1]).item_ids.tolist() == [3, 4, 1, 2]
 
 
 def test_in_a_blend_what_either_window_finds_relevant_comes_first() -> None:
     left = window([1, 2], [0.9, 0.8], above=[True, False])
     right = window([2, 3], [0.9, 0.8], above=[False, False])
-    assert blend([left, right]).item_ids.tolist() == [1, 2, 3]
+    assert blend([left, right], [1, 1]).item_ids.tolist() == [1, 2, 3]
 
 
 @given(windows())
 def test_a_blend_of_one_window_is_that_window(found: Window) -> None:
-    assert blend([found]).item_ids.tolist() == found.item_ids.tolist()
+    assert blend([found], [0.5]).item_ids.tolist() == found.item_ids.tolist()
 
 
 @pytest.mark.parametrize(("bonus", "order"), [(0.0, [1, 2, 3]), (0.15, [2, 1, 3]), (0.5, [2, 3, 1])])
