@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+from urllib.parse import quote
 
 from visearch.detector import Detection
 from visearch.images import Box
@@ -66,7 +66,6 @@ def closeness(share: float) -> Closeness:
 
 def addresses(collection: str, item: Item) -> dict[str, str]:
     """Where its pictures are; `v` changes with them."""
-    named = {} if collection == next(iter(state().collections)) else {"collection": collection}
-    query = urlencode({"v": version(item), **named})
-    base = f"/api/v1/items/{item.item_id}"
-    return {"image_url": f"{base}/image?{query}", "thumbnail_url": f"{base}/thumbnail?{query}"}
+    named = "" if collection == next(iter(state().collections)) else f"&collection={quote(collection, safe='')}"
+    base, query = f"/api/v1/items/{item.item_id}", f"?v={version(item)}{named}"
+    return {"image_url": f"{base}/image{query}", "thumbnail_url": f"{base}/thumbnail{query}"}
