@@ -37,33 +37,32 @@ class Config:
         Raises:
             UsageError: one is of the wrong type, outside its bounds, or they contradict each other.
         """
-        access = _one_of("read_access", READ_ACCESS)
-        keys = frozenset(_list("api_keys"))
+        access = _one_of("read_access", settings.text("read_access"), READ_ACCESS)
+        keys = frozenset(_list(settings.text("api_keys")))
         if access == "key" and not keys:
             raise UsageError("VISEARCH_READ_ACCESS=key needs at least one key in VISEARCH_API_KEYS")
         return Config(
             api_keys=keys,
             reads_need_key=access == "key",
-            hosts=frozenset(name.lower() for name in _list("hosts")),
-            cors_origins=_list("cors_origins"),
+            hosts=frozenset(name.lower() for name in _list(settings.text("hosts"))),
+            cors_origins=_list(settings.text("cors_origins")),
             max_body=int(settings.number("max_body_megabytes") * MEGABYTE),
             max_form_parts=int(settings.number("max_form_parts")),
             requests_per_minute=int(settings.number("requests_per_minute")),
             requests_at_once=int(settings.number("requests_at_once")),
             requests_waiting=int(settings.number("requests_waiting")),
             pages_kept=int(settings.number("pages_kept")),
-            fetch_schemes=FETCH_SCHEMES[_one_of("url_fetch", tuple(FETCH_SCHEMES))],
+            fetch_schemes=FETCH_SCHEMES[_one_of("url_fetch", settings.text("url_fetch"), tuple(FETCH_SCHEMES))],
             fetch_seconds=settings.number("fetch_seconds"),
             search_log_days=int(settings.number("search_log_days")),
         )
 
 
-def _list(name: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in settings.text(name).split(",") if part.strip())
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _one_of(name: str, allowed: tuple[str, ...]) -> str:
-    value = settings.text(name)
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise UsageError(f"VISEARCH_{name.upper()}={value!r}: one of {', '.join(allowed)}")
     return value

@@ -4,7 +4,7 @@ It serves judgement and experiments later, and knows nobody: no address, no pict
 answer. An LMDB environment of its own in the folder of the collection, so that it is moved and deleted with it.
 
     searches   query id (16 bytes, begins with its time) -> msgpack [version, time, mode, generation, query, shown]
-    clicks     query id, milliseconds after it           -> msgpack [version, time, item, rank]
+    clicks     query id, nanoseconds since 1970          -> msgpack [version, time, item, rank]
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ VERSION = 1
 MAP_BYTES = 64 << 30  # address space, not disk
 DAY = 86_400
 PURGE_EVERY = 3600  # seconds
-_TIME = struct.Struct(">Q")  # milliseconds since 1970; begins every key
+_TIME = struct.Struct(">Q")  # nanoseconds since 1970
 
 
 def new_query_id() -> str:
@@ -115,7 +115,7 @@ class SearchLog:
             if record is None or item not in {each.item for each in _search(query_id, record).shown}:
                 return False
             values = [VERSION, time.time(), item, rank]
-            transaction.put(key + _TIME.pack(_milliseconds()), msgpack.packb(values), db=self._clicks)
+            transaction.put(key + _TIME.pack(time.time_ns()), msgpack.packb(values), db=self._clicks)
         return True
 
     def searches(self) -> Iterator[Search]:
