@@ -22,7 +22,12 @@ setup(
     ],
     python_requires=">=3.11",
     packages=find_packages(include=["visearch*", "indexer*", "web*", "training*"]),
-    package_data={"visearch": ["py.typed"], "visearch.models": ["*.onnx"], "training": ["recipes/*.toml"]},
+    package_data={
+        "visearch": ["py.typed"],
+        "visearch.models": ["*.onnx", "*.card.json"],
+        "training": ["recipes/*.toml"],
+        "web": ["static/**", "templates/*"],
+    },
     # faiss-gpu and onnxruntime-gpu hold the same modules as their CPU forms: `make install-gpu` swaps them.
     install_requires=[
         "numpy>=2.0",
@@ -37,6 +42,14 @@ setup(
         "pyarrow>=15",
         "watchfiles>=0.21",
         "filelock>=3.13",
+        "flask>=3.1",
+        "flask-cors>=6",
+        "flask-limiter>=3.10",
+        "pydantic>=2.10",
+        "prometheus-client>=0.21",
+        "waitress>=3.0.1",
+        "cryptography>=43",
+        "segno>=1.6",
     ],
     extras_require={
         # One pip command for all of them: a bare `pip install timm` brings a CUDA torch.
@@ -53,8 +66,18 @@ setup(
         "report": ["matplotlib>=3.8"],
         "heif": ["pillow-heif>=0.18"],
         "scale": ["ray[data]>=2.40"],
-        "test": ["pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis>=6.100", "psutil", "onnx>=1.16"],
-        "dev": ["ruff", "mypy>=1.11", "build", "pyarrow-stubs", "types-psutil"],
+        "test": [
+            "pytest>=8",
+            "pytest-timeout",
+            "pytest-xdist",
+            "hypothesis>=6.100",
+            "psutil",
+            "onnx>=1.16",
+            "schemathesis>=4",
+            "playwright>=1.50",
+            "axe-playwright-python>=0.1.4",
+        ],
+        "dev": ["ruff", "mypy>=1.11", "build", "pyarrow-stubs", "types-psutil", "types-waitress"],
     },
     entry_points={"console_scripts": ["visearch=visearch.cli:main"]},
 )

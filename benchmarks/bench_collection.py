@@ -100,7 +100,7 @@ def cost_of_an_add(collection: Collection) -> float:
         first = writer.reserve_item_ids(ADDED)
     for number in range(first, first + ADDED):
         vector = rng.standard_normal((1, BITS)).astype(np.float32)
-        row, code = codes.to_rows(*codes.quantize(vector))[0], codes.pack(vector)[0]
+        row, code = codes.to_rows(*codes.quantize(vector)), codes.pack(vector)
         content = number.to_bytes(32, "big")
         start = time.thread_time_ns()
         commit(

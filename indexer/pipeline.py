@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from indexer.sources import Scan
+from visearch.detector import Detector
 from visearch.embedder import Embedder
 from visearch.ingest import Claims, Failed, File, Outcome, Same, commit, prepare
 from visearch.machine import usable_cores
@@ -33,12 +34,20 @@ class Progress:
 
 
 class Pipeline:
-    """One run over the changed files of a scan. `embedder` is called when the first picture has to be embedded.
+    """One run over the changed files of a scan. `embedder` is called when the first picture has to be embedded; with a
+    `detector` the files that ask for it are also indexed by the objects in them.
 
     Once `stop` is set no new files are taken; those being worked on are finished and committed.
     """
 
-    def __init__(self, store: Store, embedder: Callable[[], Embedder], stop: threading.Event) -> None:
+    def __init__(
+        self,
+        store: Store,
+        embedder: Callable[[], Embedder],
+        stop: threading.Event,
+        detector: Detector | None = None,
+    ) -> None:
+        self._detector = detector
         self._store = store
         self._embedder = embedder
         self._stop = stop
@@ -81,13 +90,13 @@ class Pipeline:
                     yield self._commit(scan)
                 while self._waiting:  # their first picture was removed meanwhile: each is taken anew
                     alone = [self._waiting.pop().file]
-                    self._ready += prepare(alone, self._store, self._embedder, Claims())
+                    self._ready += prepare(alone, self._store, self._embedder, Claims(), self._detector)
                 yield self._commit(scan)
             finally:
                 pool.shutdown(cancel_futures=True)
 
     def _submit(self, pool: ThreadPoolExecutor, chunk: Sequence[File]) -> Future[list[Outcome]]:
-        return pool.submit(prepare, chunk, self._store, self._embedder, self._claims)
+        return pool.submit(prepare, chunk, self._store, self._embedder, self._claims, self._detector)
 
     def _land(self, flying: set[Future[list[Outcome]]], most: int) -> set[Future[list[Outcome]]]:
         """Take in what is done; wait for something where `most` or more are under way."""

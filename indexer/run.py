@@ -21,6 +21,7 @@ from indexer.pipeline import Pipeline
 from indexer.progress import display
 from indexer.sources import STANDARD_INPUT, Scan
 from visearch.collection import Collection
+from visearch.detector import Detector, find_detector
 from visearch.errors import LeaseError, UsageError, VisearchError
 from visearch.ingest import Failed
 
@@ -36,6 +37,7 @@ class Job:
     model: str | None = None
     prune: bool = False
     report: Path | None = None
+    objects: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Summary:
 def _check(job: Job) -> None:
     """Raise UsageError where a source is missing, or would be overwritten by the report."""
     sources.check(job.sources)
+    _detector(job)
     if job.report is not None and job.report.resolve() in {Path(source).resolve() for source in job.sources}:
         raise UsageError(f"{job.report}: is a source, so the report cannot be written over it")
 
@@ -128,8 +131,9 @@ def _interruptible() -> Iterator[threading.Event]:
 
 def _run(job: Job, collection: Collection, stop: threading.Event) -> Summary:
     start = time.monotonic()
-    scan = Scan(collection.store, job.sources)
-    pipeline = Pipeline(collection.store, lambda: collection.embedder, stop)
+    detector = _detector(job)
+    scan = Scan(collection.store, job.sources, detector.sha256 if detector else "")
+    pipeline = Pipeline(collection.store, lambda: collection.embedder, stop, detector)
     with _report(job.report) as write_skipped, display(scan, job.sources, stop) as show:
         for progress in pipeline.run(scan):
             write_skipped(progress.skipped)
@@ -161,6 +165,17 @@ def _run(job: Job, collection: Collection, stop: threading.Event) -> Summary:
         seconds=time.monotonic() - start,
         vanished=len(vanished) - removed,
     )
+
+
+def _detector(job: Job) -> Detector | None:
+    if not job.objects:
+        return None
+    detector = find_detector()
+    if detector is None:
+        raise UsageError(
+            "--objects needs a detector: `visearch models pull yolox_nano`, or name one with VISEARCH_DETECTOR"
+        )
+    return detector
 
 
 def _prune(collection: Collection, scan: Scan, vanished: list[int]) -> int:

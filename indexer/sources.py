@@ -132,8 +132,11 @@ class Scan:
     `unchanged` counts files that are as they were. One thread runs `changed`, another may call `committed`.
     """
 
-    def __init__(self, store: Store, sources: Sequence[str]) -> None:
+    def __init__(self, store: Store, sources: Sequence[str], detector: str = "") -> None:
+        """`detector` is the SHA-256 of the detector whose objects are to be indexed, "" for none: an item that it has
+        not seen is then no longer unchanged."""
         self.unchanged = 0
+        self._detector = detector
         self._store = store
         self._sources = sources
         self._decoders = images.decoders_fingerprint()
@@ -190,10 +193,10 @@ class Scan:
             if self._is_seen(known.item_id):
                 return None
             self._see(known.item_id)
-            if failure is None and _is_unchanged(entry, known, status):
+            if failure is None and _is_unchanged(entry, known, status) and self._has_objects(known.item_id):
                 self.unchanged += 1
                 return None
-        file = replace(file, size=status.st_size, mtime_ns=status.st_mtime_ns)
+        file = replace(file, size=status.st_size, mtime_ns=status.st_mtime_ns, detector=self._detector)
         if failure is not None and (failure.size, failure.mtime_ns, failure.decoders) == (
             file.size,
             file.mtime_ns,
@@ -202,6 +205,13 @@ class Scan:
             return Failed(file, b"", failure.reason, failure.message)
         self._on_their_way.add(entry.path)
         return replace(file, item_id=known.item_id if known is not None else self._new_id())
+
+    def _has_objects(self, item_id: int) -> bool:
+        if not self._detector:
+            return True
+        with self._store.read() as reader:
+            item = reader.item(item_id)
+        return item is None or item.detector == self._detector
 
     def _new_id(self) -> int:
         if not len(self._ids):

@@ -57,9 +57,9 @@ class Random:
 def embedded(item_id: int, embedding: codes.F32, metadata: Mapping[str, Any]) -> Embedded:
     """What preparing a picture would give."""
     file = File(item_id, f"memory/{item_id}", 1, 1, "memory", dict(metadata), authoritative=True)
-    vector = codes.to_rows(*codes.quantize(embedding[None]))[0]
+    vectors = codes.to_rows(*codes.quantize(embedding[None]))
     content = embedding.tobytes()[:24] + item_id.to_bytes(8)
-    return Embedded(file, content, 10, 10, b"jpeg", codes.pack(embedding[None])[0], vector)
+    return Embedded(file, content, 10, 10, b"jpeg", codes.pack(embedding[None]), vectors)
 
 
 @dataclass

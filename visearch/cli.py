@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -120,6 +121,9 @@ def cli() -> None:
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @_option_collection
 @_option_model
+@click.option(
+    "--objects", is_flag=True, help="Also index the objects in each picture, so that a crop finds what contains it."
+)
 @click.option("--prune", is_flag=True, help="Remove items whose file, or manifest row, is gone.")
 @click.option(
     "--watch", is_flag=True, help="Stay, and take in changes of the sources (of a manifest: the file itself)."
@@ -133,6 +137,7 @@ def index(
     sources: tuple[str, ...],
     collection: Path,
     model: str | None,
+    objects: bool,
     prune: bool,
     watch: bool,
     strict: bool,
@@ -152,7 +157,7 @@ def index(
     """
     from indexer import run
 
-    job = run.Job(sources, collection, model, prune, report)
+    job = run.Job(sources, collection, model, prune, report, objects)
     if watch:
         run.watch(job, as_json=as_json)
         return
@@ -262,7 +267,85 @@ def _printable(source: str) -> str:
 
 @cli.command()
 @click.option(
+    "--collection",
+    "collections",
+    multiple=True,
+    metavar="[NAME=]FOLDER",
+    help="A collection to serve; more than once for more, of which the first is meant where a request names none"
+    "  [default: VISEARCH_COLLECTION or .visearch]",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: all there are.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
+@click.option("--https", is_flag=True, help="Serve over https, which phones ask for before they show their camera.")
+@click.option("--cert", type=click.Path(path_type=Path), help="Certificate for --https, PEM  [default: one of our own]")
+@click.option("--key", type=click.Path(path_type=Path), help="Its private key, PEM  [default: in the same file]")
+@click.option("--access-log", is_flag=True, help="Write a line of JSON for each request on standard error.")
+def serve(
+    collections: tuple[str, ...],
+    host: str,
+    port: int,
+    open_page: bool,
+    https: bool,
+    cert: Path | None,
+    key: Path | None,
+    access_log: bool,
+) -> None:
+    """Serve collections over HTTP: a page for people at /, an API for programs at /docs.
+
+    It ends with Ctrl-C or SIGTERM, once those who are being answered have their answer.
+
+    \b
+    Example:
+      visearch serve --open
+      visearch serve --https --host 0.0.0.0     (and scan the code it shows with a phone)
+    """
+    if (cert or key) and not https:
+        raise UsageError("--cert and --key are for --https")
+    if key and not cert:
+        raise UsageError(f"--key {key}: needs the certificate that belongs to it, --cert")
+    # Before faiss is imported: OpenMP makes a single search slower, and each thread of the server would have its own.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from web.run import Started, named, run
+    from web.tls import server_context
+
+    if access_log:
+        logging.getLogger("web.access").setLevel(logging.INFO)
+
+    def tell(started: Started) -> None:
+        served = ", ".join(f"{name} ({count} items)" for name, count in started.items.items())
+        click.echo(f"{started.here}  {served}")
+        _tell_how_a_phone_gets_there(started.network, https)
+        click.echo("Ctrl-C ends it", err=True)
+        if open_page:
+            click.launch(started.here)
+
+    folders = named(collections or (settings.text("collection"),))
+    run(folders, host, port, tls=server_context(host, cert, key) if https else None, ready=tell)
+
+
+def _tell_how_a_phone_gets_there(url: str | None, https: bool) -> None:
+    if url is None:
+        if https:
+            click.echo("only this machine can reach it; --host 0.0.0.0 lets a phone in the same network", err=True)
+        return
+    click.echo(f"{url}  from other machines of the network")
+    if not https:
+        click.echo("a phone shows its camera only over https: --https", err=True)
+    if sys.stdout.isatty():
+        import segno
+
+        segno.make(url).terminal(compact=True)
+
+
+@cli.command()
+@click.option(
     "--queries", required=True, type=click.Path(path_type=Path, exists=True), help="Manifest: path, label, box."
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["flashlight", "lens", "shop"]),
+    help="Measure this mode end to end, detector included, beside the same without detection and with true boxes.",
 )
 @click.option("--label", default="label", show_default=True, help="The metadata key that says what is relevant.")
 @click.option("--filter", "filter_json", metavar="JSON", help="Search only among items with this metadata.")
@@ -272,6 +355,7 @@ def _printable(source: str) -> str:
 @_option_json
 def evaluate(
     queries: Path,
+    mode: str | None,
     label: str,
     filter_json: str | None,
     report: Path | None,
@@ -284,11 +368,17 @@ def evaluate(
     \b
     Example:
       visearch evaluate --queries val.csv --label class --report report/
+      visearch evaluate --queries rooms.jsonl --label product --mode shop
     """
     from visearch.collection import Collection
     from visearch.evaluate import evaluate as measure
     from visearch.report import require_matplotlib, write_report
 
+    if mode:
+        if report:
+            raise UsageError("--report goes without --mode")
+        _evaluate_mode(queries, mode, label, filter_json, collection, model, as_json=as_json)
+        return
     if report:
         require_matplotlib()
     with Collection.open(collection, model=model) as opened:
@@ -302,6 +392,27 @@ def evaluate(
             Console().print(evaluation.table())
         if report:
             click.echo(f"report: {write_report(evaluation, opened, report)}", err=True)
+
+
+def _evaluate_mode(
+    queries: Path, mode: str, label: str, filter_json: str | None, collection: Path, model: str | None, *, as_json: bool
+) -> None:
+    from rich.console import Console
+
+    from visearch.collection import Collection
+    from visearch.detector import find_detector
+    from visearch.evaluate_modes import evaluate_mode
+
+    detector = find_detector()
+    if detector is None:
+        click.echo("no detector: `visearch models pull yolox_nano`, or name one with VISEARCH_DETECTOR", err=True)
+    wanted = _parse_filter(filter_json)
+    with Collection.open(collection, model=model) as opened, _progress() as progress:
+        found = evaluate_mode(opened, queries, mode, detector=detector, label=label, filter=wanted, progress=progress)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        Console().print(found.table())
 
 
 @contextmanager
@@ -558,9 +669,10 @@ def models_info(name: str) -> None:
     from visearch import models
 
     if Path(name).is_file():
-        from visearch.embedder import load
+        from visearch import detector, embedder
 
-        model = load(Path(name))
+        is_detector = detector.is_detector(Path(name))
+        model = detector.load(Path(name)) if is_detector else embedder.load(Path(name))
         _print_json({"sha256": model.sha256, **asdict(model.card)})
         return
     _print_json(vars(models.info(name)))

@@ -12,6 +12,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from visearch import codes, embedder, ingest, models, settings, vectors
+from visearch import codes, embedder, ingest, models, runtime, settings, vectors
 from visearch.base import Base, stamp_of, write_base
 from visearch.codes import F16, F32, I8, I32, I64, U8
 from visearch.embedder import Embedder
@@ -36,6 +37,9 @@ from visearch.vectors import VectorFile
 
 STORE, MODELS, INDEX = "store", "models", "index"
 FIRST_GENERATION = 1
+
+Source = str | Path | bytes | Picture
+"""A query picture: a file, its bytes, or decoded."""
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +150,7 @@ class Collection:
     def _check_model(self, named: str | Path) -> None:
         with self.store.read() as reader:
             generation = reader.generation()
-        if generation is not None and embedder.file_sha256(models.resolve(named)) != generation.model_sha256:
+        if generation is not None and runtime.file_sha256(models.resolve(named)) != generation.model_sha256:
             raise ModelError(
                 f"{self.path}: its codes were made by {generation.model} {generation.version}, not by {named};"
                 " index into another --collection, or leave the model away"
@@ -270,7 +274,7 @@ class Collection:
 
     def search(
         self,
-        query: str | Path | bytes | Picture | None = None,
+        query: Source | None = None,
         *,
         item: int | None = None,
         box: Box | None = None,
@@ -303,19 +307,35 @@ class Collection:
         if filter is not None and not isinstance(filter, Filter):
             filter = Filter.parse(filter)
         wanted = Query(limit, max_distance, filter, exact, rerank, excluded=item)
+        return self.ask(query, item, box, wanted)
+
+    def ask(
+        self, query: str | Path | bytes | Picture | None, item: int | None, box: Box | None, wanted: Query
+    ) -> Results:
+        """As `search`, with what is wanted put into one value."""
         searcher = self.searcher()
         if item is not None and box is None:
             return searcher.like_item(item, wanted)
+        with self.reading(query, item) as picture:
+            return searcher.like_picture(picture, box, wanted, self.embedder)
+
+    @contextmanager
+    def reading(self, query: Source | None, item: int | None) -> Iterator[bytes | Picture]:
+        """The picture of a query, or the bytes of its file or of an item's, for a block that may decode it; its errors
+        then name the file. UsageError unless exactly one of `query` and `item` is given."""
+        if (query is None) == (item is None):
+            raise UsageError("search for either a picture or an item")
         if item is not None:
             query = self.item(item).source
-        if isinstance(query, (str, Path)):
-            data = read_limited(Path(query))
-            try:
-                return searcher.like_picture(data, box, wanted, self.embedder)
-            except ImageError as error:
-                raise ImageError(error.reason, f"{query}: {error.message}") from None
-        assert query is not None
-        return searcher.like_picture(query, box, wanted, self.embedder)
+        if not isinstance(query, (str, Path)):
+            assert query is not None
+            yield query
+            return
+        data = read_limited(Path(query))
+        try:
+            yield data
+        except ImageError as error:
+            raise ImageError(error.reason, f"{query}: {error.message}") from None
 
     def searcher(self) -> Searcher:
         """The searcher of this moment: what is committed now is found by it."""

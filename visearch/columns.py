@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from visearch.arrays import Array, ArrayWriter, open_arrays
 from visearch.errors import IndexFileError
-from visearch.filters import AnyOf, Filter, Range, Typed, as_float, elements
+from visearch.filters import Condition, Exists, Filter, Range, Typed, as_float, elements
 from visearch.scan import Rows
 
 HASH_CACHE = 1 << 16  # recent values whose hash is kept while columns are written
@@ -96,9 +96,12 @@ class Columns:
             selected &= mask
         return selected
 
-    def _postings(self, key: str, condition: AnyOf | Range) -> Iterable[Rows]:
+    def _postings(self, key: str, condition: Condition) -> Iterable[Rows]:
         place = self._place.get(key)
         if place is None:
+            return
+        if isinstance(condition, Exists):
+            yield self._arrays[f"{place}.rows"]
             return
         if isinstance(condition, Range):
             numbers = self._arrays[f"{place}.numbers"]

@@ -8,29 +8,23 @@ OpenVINO runs it on a CPU; ONNX Runtime runs it on a CUDA GPU, and where OpenVIN
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
-import sys
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visearch import settings
+from visearch import runtime
 from visearch.codes import F32, U8
-from visearch.errors import ModelError, UsageError
-from visearch.machine import usable_cores
+from visearch.errors import ModelError
 
 if TYPE_CHECKING:
     from visearch.images import Box, Picture
 
 CONTRACT = 1
-METADATA_KEY = "visearch"
-CUDA = "CUDAExecutionProvider"
 RESIZE_MODES = ("center_crop", "squash", "pad")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 PAD_COLOUR = 255
@@ -73,29 +67,29 @@ class Card:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ModelError(f"{source}: the model card is not JSON ({error})") from None
-        contract = _field(values, "contract", int, source)
+        contract = field_of(values, "contract", int, source)
         if contract > CONTRACT:
             raise ModelError(
                 f"{source}: made for model contract {contract}, this visearch reads up to {CONTRACT}; upgrade visearch"
             )
         if values.get("kind", "embedding") != "embedding":
             raise ModelError(f"{source}: a {values['kind']} model, an embedding model is needed here")
-        resize = _field(values, "resize", dict, source)
+        resize = field_of(values, "resize", dict, source)
         card = cls(
-            name=_field(values, "name", str, source),
-            version=_field(values, "version", str, source),
-            embedding_dim=_field(values, "embedding_dim", int, source),
-            height=_field(values, "height", int, source),
-            width=_field(values, "width", int, source),
+            name=field_of(values, "name", str, source),
+            version=field_of(values, "version", str, source),
+            embedding_dim=field_of(values, "embedding_dim", int, source),
+            height=field_of(values, "height", int, source),
+            width=field_of(values, "width", int, source),
             resize=Resize(
-                mode=_field(resize, "mode", str, source, "resize."),
-                size=_field(resize, "size", int, source, "resize."),
-                interpolation=_field(resize, "interpolation", str, source, "resize."),
-                antialias=_field(resize, "antialias", bool, source, "resize."),
+                mode=field_of(resize, "mode", str, source, "resize."),
+                size=field_of(resize, "size", int, source, "resize."),
+                interpolation=field_of(resize, "interpolation", str, source, "resize."),
+                antialias=field_of(resize, "antialias", bool, source, "resize."),
             ),
-            training_data=tuple(_field(values, "training_data", list, source)),
-            license=_field(values, "license", str, source),
-            metrics=_field(values, "metrics", dict, source),
+            training_data=tuple(field_of(values, "training_data", list, source)),
+            license=field_of(values, "license", str, source),
+            metrics=field_of(values, "metrics", dict, source),
         )
         sizes = (card.embedding_dim, card.height, card.width, card.resize.size)
         if card.embedding_dim % 8 or min(sizes) <= 0 or max(sizes) > 65536:
@@ -118,7 +112,8 @@ class Card:
 T = TypeVar("T")
 
 
-def _field(values: object, key: str, kind: type[T], source: str, prefix: str = "") -> T:
+def field_of(values: object, key: str, kind: type[T], source: str, prefix: str = "") -> T:
+    """A required key of a model card; ModelError where it is missing or of another type."""
     if not isinstance(values, dict) or key not in values:
         raise ModelError(f"{source}: the model card lacks the key '{prefix}{key}'")
     value = values[key]
@@ -143,21 +138,21 @@ class Embedder:
             ModelError: the file is missing, not a model of the contract, or cannot run here.
         """
         self.path = path
-        self.sha256 = file_sha256(path)
-        wanted = settings.text("precision") if precision is None else precision
-        if wanted not in ("auto", "float32", "bf16"):
-            raise UsageError(f"precision {wanted!r}: auto, float32 or bf16")
-        try:
-            text, self.runtime, self.precision, self.device, self._run = _load(path, wanted)
-        except (RuntimeError, OSError, ValueError) as error:
-            raise ModelError(f"{path}: not a model that can run here ({_first_line(error)})") from None
-        if text is None:
+        self.sha256 = runtime.file_sha256(path)
+        program = runtime.load(path, precision)
+        self.runtime, self.precision, self.device = program.runtime, program.precision, program.device
+        self._program = program
+        if program.card is None:
             raise ModelError(
-                f"{path}: has no model card (metadata key '{METADATA_KEY}'), so preprocessing would be guessed;"
+                f"{path}: has no model card (metadata key '{runtime.METADATA_KEY}'), so preprocessing would be guessed;"
                 " a model needs one to be used (ARCHITECTURE.md, Contracts)"
             )
-        self.card = Card.from_json(text, str(path))
+        self.card = Card.from_json(program.card, str(path))
         self._check()
+
+    def _run(self, batch: U8) -> F32:
+        embeddings: F32 = self._program.run(batch)["embedding"]
+        return embeddings
 
     def _check(self) -> None:
         """One empty picture through the model: what the card says must be what comes out."""
@@ -166,7 +161,7 @@ class Embedder:
             out = self._run(blank)
         except Exception as error:
             raise ModelError(
-                f"{self.path}: does not take the input its card describes ({_first_line(error)})"
+                f"{self.path}: does not take the input its card describes ({runtime.first_line(error)})"
             ) from None
         if out.shape != (1, self.card.embedding_dim) or out.dtype != np.float32:
             raise ModelError(
@@ -234,101 +229,6 @@ def prepare(card: Card, picture: Picture, box: Box = WHOLE) -> U8:
     margin_x, margin_y = (1 - shown_x) / 2 * (box[2] - box[0]), (1 - shown_y) / 2 * (box[3] - box[1])
     part = (box[0] + margin_x, box[1] + margin_y, box[2] - margin_x, box[3] - margin_y)
     return resize(picture, part, (card.width, card.height), resample)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a model file, hexadecimal; ModelError where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"model {path}: cannot be read ({error.strerror})") from None
-
-
-Run = Callable[[U8], F32]
-
-
-def _load(path: Path, precision: str) -> tuple[str | None, str, str, str, Run]:
-    """The card's text, runtime, precision, device and the function that runs a batch."""
-    cuda = _on_cuda(path)
-    if cuda is not None and cuda[3] == "CUDA":  # else its libraries could not be loaded
-        return cuda
-    # OpenVINO tells Google Analytics of its every import, from a fork of this process; without this module it cannot.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    try:
-        import openvino
-    except ImportError:
-        return _onnxruntime(path, "CPUExecutionProvider")
-    return _openvino(path, precision, openvino)
-
-
-def _openvino(path: Path, precision: str, openvino: Any) -> tuple[str | None, str, str, str, Run]:
-    core = openvino.Core()
-    if precision == "auto":
-        precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "float32"
-    threads = usable_cores()
-    # Not core.read_model: where a file is no ONNX model it tries the readers of all other formats, and they are loud.
-    reader = openvino.frontend.FrontEndManager().load_by_framework("onnx")
-    try:
-        model = reader.convert(reader.load(str(path)))
-    except Exception as error:  # OpenVINO's own class
-        raise ValueError(_first_line(error)) from None
-    place = ["framework", METADATA_KEY]  # where OpenVINO's ONNX reader puts the file's metadata
-    text = model.get_rt_info(place).astype(str) if model.has_rt_info(place) else None
-    compiled = core.compile_model(
-        model,
-        "CPU",
-        {
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": threads,  # one-thread requests side by side win over one request on all cores
-        },
-    )
-    requests = threading.local()
-
-    def run(batch: U8) -> F32:
-        if not hasattr(requests, "request"):
-            requests.request = compiled.create_infer_request()
-        requests.request.infer({"image": batch}, share_inputs=True)
-        # A copy: the output tensor is overwritten by the thread's next request.
-        return np.array(requests.request.get_tensor("embedding").data)
-
-    return text, "openvino", precision, "CPU", run
-
-
-def _on_cuda(path: Path) -> tuple[str | None, str, str, str, Run] | None:
-    """ONNX Runtime on a GPU where its CUDA build and a GPU are there; importing it is skipped where it cannot be."""
-    if not Path("/dev/nvidiactl").exists():
-        return None
-    try:
-        import onnxruntime
-    except ImportError:
-        return None
-    if CUDA not in onnxruntime.get_available_providers():
-        return None
-    onnxruntime.preload_dlls()  # CUDA's libraries, where pip installed them
-    return _onnxruntime(path, CUDA)
-
-
-def _onnxruntime(path: Path, provider: str) -> tuple[str | None, str, str, str, Run]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=[provider])
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-
-    def run(batch: U8) -> F32:
-        (out,) = session.run(["embedding"], {"image": batch})
-        return np.array(out)
-
-    return text, "onnxruntime", "float32", "CUDA" if CUDA in session.get_providers() else "CPU", run
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else type(error).__name__
 
 
 @functools.lru_cache(maxsize=4)

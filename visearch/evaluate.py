@@ -173,7 +173,7 @@ def evaluate(
     """
     if not is_manifest(queries):
         raise UsageError(f"{queries}: queries come in a manifest: .csv, .jsonl or .parquet with `path` and `{label}`")
-    rows = [_query(row, label) for row in read_manifest(queries)]
+    rows = [query_of(row, label) for row in read_manifest(queries)]
     asked = [row for row in rows if isinstance(row, Query)]
     if not any(query.labels for query in asked):
         raise UsageError(f"{queries}: no usable row has the key `{label}`; name the key that holds the answers")
@@ -221,7 +221,8 @@ def evaluate(
     )
 
 
-def _query(row: Row, label: str) -> Query | Unreadable:
+def query_of(row: Row, label: str) -> Query | Unreadable:
+    """A row of a queries' manifest as a query."""
     if row.path is None:
         return Unreadable(row.number, None, "manifest", row.problem)
     value = row.metadata.get("box")  # a list, or as text in a CSV file: "x0,y0,x1,y1"
@@ -229,13 +230,13 @@ def _query(row: Row, label: str) -> Query | Unreadable:
         box = images.validate_box(value.split(",") if isinstance(value, str) else value) if value is not None else WHOLE
     except BoxError as error:
         return Unreadable(row.number, row.path, "box", error.message)
-    return Query(row.number, row.path, _labels(row.metadata.get(label)), box)
+    return Query(row.number, row.path, labels_of(row.metadata.get(label)), box)
 
 
-def _labels(value: object) -> frozenset[str]:
+def labels_of(value: object) -> frozenset[str]:
     """A label, or a list of them, as text: the 5 of a CSV file is the 5.0 of a Parquet file and the "5" of JSON."""
     if isinstance(value, list):
-        return frozenset().union(*map(_labels, value))
+        return frozenset().union(*map(labels_of, value))
     if value is None or value == "":
         return frozenset()
     return frozenset([str(int(value) if isinstance(value, float) and value.is_integer() else value)])
@@ -294,7 +295,7 @@ def _truth(items: Iterable[Item], embedded: Sequence[_Embedded], label: str) -> 
     by_source: dict[str, list[int]] = {each.query.source: [] for each in embedded}
     labelled = False
     for item in items:
-        names = _labels(item.metadata.get(label))
+        names = labels_of(item.metadata.get(label))
         labelled = labelled or bool(names)
         for name in names & by_label.keys():
             by_label[name].append(item.item_id)

@@ -4,6 +4,7 @@ A filter is a JSON object. All its keys must match (AND). The condition of a key
     a scalar             {"label": "chair"}                equal
     a list of scalars    {"label": ["chair", "stool"]}     equal to any (OR)
     a range              {"price": {"gte": 10, "lt": 20}}  numbers only; gt, gte, lt, lte, all that are given
+    presence             {"product": {"exists": true}}     the key is there with a value that can be compared
 Types are kept apart: true is not 1, "1" is not 1, but 1 is 1.0. null matches a value that is null; a key that an item
 does not have matches nothing. Where an item's value is a list, one matching element is enough. NaN matches nothing.
 Equality of numbers is exact; ranges compare as float64.
@@ -48,10 +49,22 @@ class Range:
 
 
 @dataclass(frozen=True)
+class Exists:
+    """Anything that can be compared."""
+
+    def matches(self, value: Typed) -> bool:
+        """Whether one element of an item's value satisfies this."""
+        return True
+
+
+Condition = AnyOf | Range | Exists
+
+
+@dataclass(frozen=True)
 class Filter:
     """Conditions by key, all of which must hold. Made by `parse`; hashable, so that what it selects can be cached."""
 
-    conditions: tuple[tuple[str, AnyOf | Range], ...]
+    conditions: tuple[tuple[str, Condition], ...]
 
     @staticmethod
     def parse(value: object) -> Filter:
@@ -66,6 +79,10 @@ class Filter:
             if not isinstance(key, str):
                 raise FilterError(f"filter key {key!r} is not a string")
         return Filter(tuple((key, _condition(key, value[key])) for key in sorted(value)))
+
+    def and_(self, key: str, condition: Condition) -> Filter:
+        """This, and one condition more."""
+        return Filter((*self.conditions, (key, condition)))
 
     def matches(self, metadata: Mapping[str, object]) -> bool:
         """Whether one item's metadata satisfies every condition."""
@@ -103,8 +120,10 @@ def _typed(value: object) -> Typed | None:
     return None
 
 
-def _condition(key: str, value: object) -> AnyOf | Range:
+def _condition(key: str, value: object) -> Condition:
     if isinstance(value, Mapping):
+        if "exists" in value:
+            return _exists(key, value)
         return _range(key, value)
     if isinstance(value, (list, tuple)):
         return AnyOf(frozenset(_scalar(key, element) for element in value))
@@ -118,6 +137,12 @@ def _scalar(key: str, value: object) -> Typed:
             f"filter key {key!r}: cannot compare with {_kind(value)}; use text, a number, true, false or null"
         )
     return typed
+
+
+def _exists(key: str, value: Mapping[object, object]) -> Exists:
+    if len(value) > 1 or value["exists"] is not True:
+        raise FilterError(f'filter key {key!r}: presence is {{"exists": true}}, with nothing beside it')
+    return Exists()
 
 
 def _range(key: str, bounds: Mapping[object, object]) -> Range:

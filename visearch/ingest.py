@@ -18,10 +18,18 @@ import numpy as np
 
 from visearch import codes, images, settings
 from visearch.codes import U8
+from visearch.detector import Detector
 from visearch.embedder import Embedder
 from visearch.errors import ImageError
 from visearch.files import read_limited
+from visearch.images import WHOLE, Box, Picture
 from visearch.store import OWNER, Failure, Generation, Item, Store, Writer
+
+EMBED_TOGETHER = 32  # regions
+DETAIL = 2  # decode so large that half of the shorter side fills the model's input: objects are parts
+MOST_OBJECTS = 10  # regions beside the whole picture
+OBJECT_SCORE = 0.4
+SMALLEST_OBJECT, LARGEST_OBJECT = 0.01, 0.9  # of the picture's area; larger is the picture itself
 
 FOLDER = "folder"  # the metadata key of what a walked folder says: the path of the picture's folder below its root
 
@@ -31,6 +39,7 @@ class File:
     """A picture to be taken in, under an id that was reserved for it. `data` are its bytes where it is no file.
 
     `authoritative` metadata (a manifest's) replaces what is stored; other metadata (a folder's) only adds to it.
+    `detector` is the SHA-256 of the detector that is to look for objects in it, "" where none is.
     """
 
     item_id: int
@@ -41,19 +50,22 @@ class File:
     metadata: dict[str, Any] = field(default_factory=dict)
     authoritative: bool = False
     data: bytes | None = None
+    detector: str = ""
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Decoded and embedded: code uint8 [D/8], vector uint8 [D + 2] (int8 copy and scale), thumbnail JPEG."""
+    """Decoded and embedded, a row for each region, the whole picture first: codes uint8 [r, D/8], vectors uint8
+    [r, D + 2] (int8 copy and scale), thumbnail JPEG."""
 
     file: File
     content: bytes
     width: int
     height: int
     thumbnail: bytes
-    code: U8
-    vector: U8
+    codes: U8
+    vectors: U8
+    regions: tuple[Box, ...] = (WHOLE,)
 
 
 @dataclass(frozen=True)
@@ -98,11 +110,20 @@ class Claims:
             self._contents.discard(content)
 
 
-def prepare(files: Sequence[File], store: Store, embedder: Callable[[], Embedder], claims: Claims) -> list[Outcome]:
-    """Read, decode and embed files; an outcome for each, in order. `embedder` is only called to decode."""
+def prepare(
+    files: Sequence[File],
+    store: Store,
+    embedder: Callable[[], Embedder],
+    claims: Claims,
+    detector: Detector | None = None,
+) -> list[Outcome]:
+    """Read, decode and embed files, those that ask for it also by the objects in them; an outcome for each, in order.
+
+    `embedder` is only called to decode.
+    """
     side = int(settings.number("thumbnail_side"))
     outcomes: list[Outcome | None] = []
-    decoded: list[tuple[int, bytes, tuple[int, int], U8, bytes]] = []
+    decoded: list[_Decoded] = []
     for file in files:
         outcome = _read(file, store, claims)
         if not isinstance(outcome, tuple):
@@ -110,26 +131,60 @@ def prepare(files: Sequence[File], store: Store, embedder: Callable[[], Embedder
             continue
         content, data = outcome
         model = embedder()
+        finds = detector if file.detector else None
         try:
-            picture = images.decode(data, min_side=model.min_side())
+            least = model.min_side() if finds is None else max(DETAIL * model.min_side(), finds.min_side())
+            picture = images.decode(data, min_side=least)
         except ImageError as error:
             outcomes.append(Failed(file, content, error.reason, error.message))
             continue
+        regions = (WHOLE, *(() if finds is None else object_regions(finds, picture)))
         # The picture may be large: only its small copies are kept for the batch.
-        small = (model.prepare(picture), images.thumbnail(picture, side))
-        decoded.append((len(outcomes), content, (picture.width, picture.height), *small))
+        inputs = [model.prepare(picture, region) for region in regions]
+        size = (picture.width, picture.height)
+        decoded.append(_Decoded(len(outcomes), content, size, images.thumbnail(picture, side), regions, inputs))
         outcomes.append(None)
     if decoded:
-        embeddings, finite = embedder().embed_each(np.stack([image for *_, image, _ in decoded]))
+        model = embedder()
+        inputs = [region for each in decoded for region in each.inputs]
+        parts = [inputs[start : start + EMBED_TOGETHER] for start in range(0, len(inputs), EMBED_TOGETHER)]
+        embedded = [model.embed_each(np.stack(part)) for part in parts]
+        embeddings, finite = (np.concatenate(arrays) for arrays in zip(*embedded, strict=True))
         packed = codes.pack(embeddings)
         rows = codes.to_rows(*codes.quantize(embeddings))
-        for (position, content, size, _, jpeg), is_finite, code, row in zip(decoded, finite, packed, rows, strict=True):
-            file = files[position]
-            if is_finite:
-                outcomes[position] = Embedded(file, content, *size, jpeg, code, row)
+        stop = 0
+        for each in decoded:
+            file, part = files[each.place], slice(stop, stop := stop + len(each.regions))
+            if finite[part].all():
+                outcomes[each.place] = Embedded(
+                    file, each.content, *each.size, each.thumbnail, packed[part], rows[part], each.regions
+                )
             else:
-                outcomes[position] = Failed(file, content, "not-finite", "the model gives it no finite embedding")
+                message = "the model gives it no finite embedding"
+                outcomes[each.place] = Failed(file, each.content, "not-finite", message)
     return [outcome for outcome in outcomes if outcome is not None]
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """A picture on its way to the model: its place among the outcomes, and an input for each of its regions."""
+
+    place: int
+    content: bytes
+    size: tuple[int, int]
+    thumbnail: bytes
+    regions: tuple[Box, ...]
+    inputs: list[U8]
+
+
+def object_regions(detector: Detector, picture: Picture) -> list[Box]:
+    """The boxes of the objects that are indexed beside the whole picture, best first."""
+    found = detector.detect(picture, limit=MOST_OBJECTS, min_score=OBJECT_SCORE)
+    return [each.box for each in found if SMALLEST_OBJECT <= _area(each.box) <= LARGEST_OBJECT]
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _read(file: File, store: Store, claims: Claims) -> Outcome | tuple[bytes, bytes]:
@@ -142,7 +197,8 @@ def _read(file: File, store: Store, claims: Claims) -> Outcome | tuple[bytes, by
     if not claims.take(content):
         return Same(file, content)
     with store.read() as reader:
-        stored = bool(reader.items_with_content(content))
+        twins = [reader.item(item_id) for item_id in reader.items_with_content(content)]
+        stored = bool(twins) and (not file.detector or any(twin and twin.detector == file.detector for twin in twins))
     if stored:
         claims.release(content)
         return Same(file, content)
@@ -202,14 +258,15 @@ class _Changes:
     def embedded(self, outcome: Embedded) -> str:
         file = outcome.file
         old = self._stored(file.source)
-        if old is not None and old.content == outcome.content:  # another process was faster
+        if old is not None and old.content == outcome.content and _has_objects(old, file):  # another was faster
             return self._retag(old, file)
         item = _item(old, self._with_own_id(file), outcome.content, (outcome.width, outcome.height))
+        item = replace(item, regions=outcome.regions, detector=file.detector)
         if old is not None:
             self._remove_codes(item.item_id)
         self._writer.put_item(item)
         self._writer.put_thumbnail(item.item_id, outcome.thumbnail)
-        self._add_codes(self._active, item.item_id, outcome.code[None], outcome.vector[None])
+        self._add_codes(self._active, item.item_id, outcome.codes, outcome.vectors)
         return "added" if old is None else "updated"
 
     def failed(self, outcome: Failed) -> None:
@@ -222,9 +279,9 @@ class _Changes:
         """What was done, or "" where no item has this content."""
         file = outcome.file
         old = self._stored(file.source)
-        if old is not None and old.content == outcome.content:
+        if old is not None and old.content == outcome.content and _has_objects(old, file):
             return self._retag(old, file)
-        twins = self._writer.items_with_content(outcome.content)
+        twins = self._twins(outcome)
         if not twins:
             return ""
         gone = [item_id for item_id in twins if item_id in moved]
@@ -237,15 +294,24 @@ class _Changes:
         assert twin is not None
         item = _item(old, self._with_own_id(file), outcome.content, (twin.width, twin.height))
         self._copy_codes(twin.item_id, item.item_id)
-        self._writer.put_item(replace(item, regions=twin.regions))
+        self._writer.put_item(replace(item, regions=twin.regions, detector=twin.detector))
         thumbnail = self._writer.thumbnail(twin.item_id)
         if thumbnail is not None:
             self._writer.put_thumbnail(item.item_id, thumbnail)
         return "added" if old is None else "updated"
 
+    def _twins(self, outcome: Same) -> list[int]:
+        """Items with the same content, of which the detector that is asked for has seen the picture."""
+        found = self._writer.items_with_content(outcome.content)
+        if not outcome.file.detector:
+            return found
+        items = [self._writer.item(item_id) for item_id in found]
+        return [item.item_id for item in items if item is not None and _has_objects(item, outcome.file)]
+
     def _retag(self, old: Item, file: File) -> str:
         """The picture is the same, its place, time or metadata may be new."""
-        item = replace(_item(old, file, old.content, (old.width, old.height)), regions=old.regions)
+        item = _item(old, file, old.content, (old.width, old.height))
+        item = replace(item, regions=old.regions, detector=old.detector)
         if item == old:
             self._writer.clear_failure(file.source)
             return "unchanged"
@@ -299,6 +365,11 @@ class _Changes:
             packed = np.concatenate([code for _, code, _ in new])
             vectors = np.concatenate([vector for _, _, vector in new])
             self._writer.append_codes(generation.number, owners, packed, vectors)
+
+
+def _has_objects(item: Item, file: File) -> bool:
+    """Whether the detector that a file asks for, if any, has looked at the item."""
+    return not file.detector or item.detector == file.detector
 
 
 def _item(old: Item | None, file: File, content: bytes, size: tuple[int, int]) -> Item:

@@ -16,9 +16,9 @@ import numpy as np
 
 from visearch import codes
 from visearch.collection import INDEX, MODELS, STORE, Collection
-from visearch.embedder import file_sha256
 from visearch.errors import IndexFileError, ModelError, StoreError, UsageError
 from visearch.files import TEMPORARY, fsync_folder
+from visearch.runtime import file_sha256
 from visearch.store import REMOVED_ITEM, Generation, Item, Reader
 from visearch.vectors import VectorFile
 

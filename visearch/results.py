@@ -7,15 +7,19 @@ import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from visearch.images import Box
+from visearch.images import WHOLE, Box
+
+if TYPE_CHECKING:
+    from visearch.detector import Detection
 
 
 @dataclass(frozen=True)
 class Match:
     """One item found. `region` is the number of its best region and `box` that region; `distance` is Hamming, in bits;
-    `score` in [-1, 1] is the cosine of the re-ranking vectors, or 1 - 2 distance / D without re-ranking."""
+    `score` in [-1, 1] is the cosine of the re-ranking vectors, or 1 - 2 distance / D without re-ranking; `width` and
+    `height` are of the upright picture in pixels; `duplicates` is how many near-duplicates are folded into it."""
 
     item: int
     region: int
@@ -24,6 +28,9 @@ class Match:
     score: float
     source: str
     metadata: Mapping[str, Any]
+    width: int = 0
+    height: int = 0
+    duplicates: int = 0
 
     @property
     def name(self) -> str:
@@ -37,8 +44,20 @@ class Match:
 
 @dataclass(frozen=True)
 class Results(Sequence[Match]):
-    """Matches, best first. `took` is milliseconds by stage; `reranked` says which kind `score` is; `model` and
-    `generation` say what made the codes; `thumbnail` gives the JPEG of an item. In a notebook it shows the pictures."""
+    """A page of matches, best first. In a notebook it shows the pictures.
+
+    Attributes:
+        took: milliseconds by stage.
+        reranked: which kind `score` is.
+        model, generation: what made the codes.
+        thumbnail: gives the JPEG of an item.
+        relevant: how many of the matches, from the first on, are above the relative cut-off; the rest is the tail.
+        next: where the next page starts, None after the last.
+        box: the region of the query that was searched for; for Lens that of the salient object.
+        width, height: of the upright query picture in pixels; 0 where a whole item was searched for.
+        objects: what the detector found in the query, where it was asked.
+        turn: gives the page that starts at a place and has so many matches at most.
+    """
 
     matches: tuple[Match, ...]
     took: Mapping[str, float]
@@ -46,6 +65,22 @@ class Results(Sequence[Match]):
     model: str
     generation: int
     thumbnail: Callable[[int], bytes | None] = field(default=lambda item_id: None, repr=False, compare=False)
+    relevant: int = 0
+    next: int | None = None
+    box: Box = WHOLE
+    width: int = 0
+    height: int = 0
+    objects: tuple[Detection, ...] = ()
+    turn: Callable[[int, int], Results] | None = field(default=None, repr=False, compare=False)
+
+    def page(self, start: int, limit: int) -> Results:
+        """The page of the same answer that starts at `start` (0, or the `next` of a page): at most `limit` matches.
+
+        All pages come from the window that the query fixed, so nothing repeats or is lost between them; an item that
+        was removed since is left out.
+        """
+        assert self.turn is not None, "these results were not made by a search"
+        return self.turn(start, limit)
 
     @overload
     def __getitem__(self, index: int) -> Match: ...
@@ -60,12 +95,18 @@ class Results(Sequence[Match]):
     def __iter__(self) -> Iterator[Match]:
         return iter(self.matches)
 
+    @property
+    def score(self) -> str:
+        """Which kind the scores are: "cosine" or "hamming"."""
+        return "cosine" if self.reranked else "hamming"
+
     def to_json(self) -> dict[str, Any]:
         """As `visearch search --json` prints it."""
         return {
             "matches": [match.to_json() for match in self.matches],
             "took": {stage: round(milliseconds, 3) for stage, milliseconds in self.took.items()},
-            "score": "cosine" if self.reranked else "hamming",
+            "score": self.score,
+            "relevant": self.relevant,
             "model": self.model,
             "generation": self.generation,
         }

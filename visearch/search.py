@@ -1,16 +1,19 @@
-"""From a query to matches: candidates by Hamming distance -> re-rank -> fold the regions of an item -> cut."""
+"""From a query to matches: candidates by Hamming distance -> re-rank -> fold the regions of an item -> fold
+near-duplicates -> cut. What is left of the candidates is the query's window, from which its pages come."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 from visearch import codes, images, settings
-from visearch.codes import F32, F64, I64, U8
+from visearch.codes import F32, U8
 from visearch.embedder import WHOLE, Embedder
 from visearch.errors import UsageError
 from visearch.filters import Filter
@@ -19,11 +22,15 @@ from visearch.index import Added, Base, Candidates, Index, should_merge
 from visearch.results import Match, Results
 from visearch.store import REMOVED_ITEM, Generation, Reader, Store
 from visearch.vectors import VectorFile
+from visearch.window import Window, relevant
+
+PRODUCT = "product"  # the metadata key that names what is for sale
 
 
 @dataclass(frozen=True)
 class Query:
-    """What is wanted of a search, beside the picture; see Collection.search. `excluded` is an item never returned."""
+    """What is wanted of a search, beside the picture; see Collection.search. `excluded` is an item never returned;
+    `radius` in bits folds near-duplicates and `diversity` in 0-1 spreads the matches, see window.Window.heads."""
 
     limit: int
     max_distance: int | None = None
@@ -31,6 +38,8 @@ class Query:
     exact: bool = False
     rerank: bool = True
     excluded: int | None = None
+    radius: int | None = None
+    diversity: float = 0.0
 
 
 @dataclass
@@ -111,8 +120,7 @@ class Searcher:
                 code = reader.codes_at(self.generation, code_ids[:1])[0]
                 row = reader.vectors_at(self.generation, code_ids[:1])
             vector = codes.dequantize(*codes.from_rows(row))[0]
-            matches = self._matches(code, vector, query, timer)
-        return self._results(matches, query, timer)
+            return self.answer(self.window(code, vector, query, timer), query, timer)
 
     def like_picture(self, picture: bytes | Picture, box: Box | None, query: Query, model: Embedder) -> Results:
         """Items like a picture, or like the region `box` of it."""
@@ -122,23 +130,23 @@ class Searcher:
             with timer.stage("decode"):
                 if isinstance(picture, bytes):
                     picture = images.decode(picture, min_side=model.min_side(), box=region)
-                prepared = model.prepare(picture, region)
-            with timer.stage("embed"):
-                embedding = model.embed(prepared[None])
-                code = codes.pack(embedding)[0]
-            matches = self._matches(code, embedding[0], query, timer)
-        return self._results(matches, query, timer)
+            (embedded,) = self.embed(picture, [region], model, timer)
+            window = self.window(*embedded, query, timer)
+            size = {"width": picture.width, "height": picture.height}
+            return self.answer(window, query, timer, box=region, **size)
 
-    def _results(self, matches: list[Match], query: Query, timer: Timer) -> Results:
-        def thumbnail(item_id: int) -> bytes | None:
-            with self.store.read() as reader:
-                return reader.thumbnail(item_id)
+    def embed(self, picture: Picture, boxes: Sequence[Box], model: Embedder, timer: Timer) -> list[tuple[U8, F32]]:
+        """Code uint8 [D/8] and embedding float32 [D] of each of these regions of a picture, embedded in one batch."""
+        if not boxes:
+            return []
+        with timer.stage("decode"):
+            prepared = np.stack([model.prepare(picture, box) for box in boxes])
+        with timer.stage("embed"):
+            embeddings = model.embed(prepared)
+            return list(zip(codes.pack(embeddings), embeddings, strict=True))
 
-        model = f"{self.generation.model} {self.generation.version}"
-        return Results(tuple(matches), timer.took, query.rerank, model, self.generation.number, thumbnail)
-
-    def _matches(self, code: U8, vector: F32, query: Query, timer: Timer) -> list[Match]:
-        """The best `limit` items. The window grows only where folding or removals leave too few of it."""
+    def window(self, code: U8, vector: F32, query: Query, timer: Timer) -> Window:
+        """The window of a query. It grows beyond its setting only where folding or removals leave too few items."""
         wanted = max(query.limit, int(settings.number("window"))) + (query.excluded is not None)
         while True:
             with timer.stage("search"):
@@ -146,39 +154,102 @@ class Searcher:
                     code, wanted, filter=query.filter, exact=query.exact, max_distance=query.max_distance
                 )
             # Read after the index was asked: another thread may have brought it further than an older reader sees.
-            with self.store.read() as reader:
-                with timer.stage("rerank"):
-                    order, scores = self._order(reader, found, vector, query)
-                with timer.stage("fetch"):
-                    matches = self._fetch(reader, found, order, scores, query.limit)
-            if len(matches) == query.limit or len(found.code_ids) < wanted:
-                return matches
+            with timer.stage("rerank"), self.store.read() as reader:
+                window = self._rank(reader, found, vector, query)
+                heads = window.heads(query.limit, query.radius, alike=_same_product(reader, window))
+            if len(heads) == query.limit or len(found.code_ids) < wanted:
+                return window
             wanted *= 4
 
-    def _order(self, reader: Reader, found: Candidates, vector: F32, query: Query) -> tuple[I64, F64]:
-        """Places in `found` of the best region of each item, best first, and the score of every place."""
+    def _rank(self, reader: Reader, found: Candidates, vector: F32, query: Query) -> Window:
+        """The best region of each item, best first."""
+        packed = np.empty((len(found.code_ids), 0), np.uint8)
+        needed = query.radius is not None or query.diversity > 0
         if query.rerank:
             rows, _ = codes.from_rows(self.mapped.gather(found.code_ids, reader))
             scores = codes.cosine(vector, rows).astype(np.float64)
             order = np.lexsort((found.regions, found.item_ids, found.distances, -scores))
+            if needed:  # of an int8 copy: values that were rounded to 0 aside, these are the codes
+                packed = np.packbits(rows > 0, axis=1)
         else:
             scores = 1 - 2 * found.distances / self.generation.bits
             order = np.arange(len(scores))
+            if needed:
+                packed = reader.codes_at(self.generation, found.code_ids)
         if query.excluded is not None:
             order = order[found.item_ids[order] != query.excluded]
         _, first = np.unique(found.item_ids[order], return_index=True)
-        return order[np.sort(first)], scores
+        order = order[np.sort(first)]
+        if reader.serial != self.serial:  # something was removed since this searcher caught up, perhaps of these
+            order = order[[reader.item(int(item_id)) is not None for item_id in found.item_ids[order]]]
+        scores = scores[order]
+        return Window(
+            found.item_ids[order],
+            found.regions[order],
+            found.distances[order],
+            scores,
+            packed[order],
+            relevant(scores),
+        )
 
-    def _fetch(self, reader: Reader, found: Candidates, order: I64, scores: F64, limit: int) -> list[Match]:
-        matches: list[Match] = []
-        for place in order:
-            if len(matches) == limit:
-                break
-            item = reader.item(int(found.item_ids[place]))
-            if item is None:  # removed since this searcher caught up
-                continue
-            region, distance = int(found.regions[place]), int(found.distances[place])
-            score = float(scores[place])
-            box = item.regions[region]
-            matches.append(Match(item.item_id, region, box, distance, score, item.source, item.metadata))
-        return matches
+    def answer(self, window: Window, query: Query, timer: Timer, start: int = 0, **echo: Any) -> Results:
+        """The matches of a window from place `start` on; `echo` are further fields of the results."""
+
+        def thumbnail(item_id: int) -> bytes | None:
+            with self.store.read() as reader:
+                return reader.thumbnail(item_id)
+
+        def turn(start: int, limit: int) -> Results:
+            timer = Timer()
+            with timer.stage("total"):
+                return self.answer(window, replace(query, limit=limit), timer, start, **echo)
+
+        with timer.stage("fetch"), self.store.read() as reader:
+            stop = start + query.limit
+            heads = window.heads(stop + 1, query.radius, query.diversity, _same_product(reader, window))
+            shown = [(row, self._match(reader, window, row, folded)) for row, folded in heads[start:stop]]
+        matches = [(row, match) for row, match in shown if match is not None]
+        return Results(
+            tuple(match for _, match in matches),
+            timer.took,
+            query.rerank,
+            f"{self.generation.model} {self.generation.version}",
+            self.generation.number,
+            thumbnail,
+            relevant=sum(bool(window.relevant[row]) for row, _ in matches),
+            next=stop if len(heads) > stop else None,
+            turn=turn,
+            **echo,
+        )
+
+    def _match(self, reader: Reader, window: Window, row: int, duplicates: int) -> Match | None:
+        item = reader.item(int(window.item_ids[row]))
+        if item is None:  # removed since the window was made
+            return None
+        region = int(window.regions[row])
+        # An update may have left the item with fewer regions than it had when the window was made.
+        box = item.regions[region] if region < len(item.regions) else WHOLE
+        return Match(
+            item.item_id,
+            region,
+            box,
+            int(window.distances[row]),
+            float(window.scores[row]),
+            item.source,
+            item.metadata,
+            item.width,
+            item.height,
+            duplicates,
+        )
+
+
+def _same_product(reader: Reader, window: Window) -> Callable[[int, int], bool]:
+    """Whether two rows of a window may be one: two products are two offers, however alike their pictures are."""
+
+    @functools.cache
+    def product(row: int) -> object:
+        item = reader.item(int(window.item_ids[row]))
+        value = None if item is None else item.metadata.get(PRODUCT)
+        return tuple(value) if isinstance(value, list) else value
+
+    return lambda row, other: product(row) == product(other)

@@ -33,6 +33,7 @@ MEGABYTE = 1_000_000
 SETTINGS: tuple[Setting, ...] = (
     Setting("collection", ".visearch", "path", "folder of the collection that commands use"),
     Setting("model", "", "path or name", "embedding model: an .onnx file, or a name that `visearch models list` shows"),
+    Setting("detector", "", "path or name", "object detector: an .onnx file, or a name as for `model`"),
     Setting("precision", "auto", "auto|float32|bf16", "precision of the embedding model on CPU"),
     Setting("max_file_megabytes", 100.0, "megabytes", "files with more bytes are not read", 0.001, 10_000),
     Setting("max_megapixels", 50.0, "megapixels", "pictures with more pixels are refused", 0.001, 1000),
@@ -44,6 +45,43 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("flat_up_to", 200_000, "codes", "up to this many codes the index is flat (exact); above, IVF", 0, 10**9),
     Setting("window", 1000, "candidates", "candidates by Hamming distance that are re-ranked for a query", 1, 100_000),
     Setting("map_gigabytes", 1024, "gigabytes", "size of the LMDB map (address space, not disk)", 1, 65536),
+    Setting(
+        "api_keys", "", "keys", "comma-separated keys, one of which adds and removes items over HTTP; none: nobody"
+    ),
+    Setting("read_access", "open", "open|key", "who may search over HTTP: everyone, or who has one of the API keys"),
+    Setting("hosts", "", "names", "comma-separated host names the server answers to, beside IP addresses and its own"),
+    Setting(
+        "cors_origins", "", "origins", "comma-separated origins whose pages may call the HTTP API, or *; none: its own"
+    ),
+    Setting(
+        "max_body_megabytes", 20.0, "megabytes", "HTTP requests and fetched pictures with more are refused", 0.001, 1000
+    ),
+    Setting("max_form_parts", 1000, "parts", "HTTP forms with more are refused", 1, 100_000),
+    Setting(
+        "requests_per_minute", 1200, "requests", "searches and changes a client address may ask for; 0: any", 0, 10**9
+    ),
+    Setting(
+        "requests_at_once", 4, "requests", "HTTP searches and uploads that are worked on at the same time", 1, 1000
+    ),
+    Setting(
+        "requests_waiting", 32, "requests", "HTTP searches and uploads that wait their turn; more get 429", 0, 10_000
+    ),
+    Setting("pages_kept", 200, "queries", "latest HTTP queries whose further pages can be asked for", 1, 10**6),
+    Setting("url_fetch", "off", "off|https|any", "whether queries by image_url are answered; any: plain http too"),
+    Setting("fetch_seconds", 10.0, "seconds", "time limit for fetching one image_url", 0.01, 600),
+    Setting(
+        "search_log_days",
+        0,
+        "days",
+        "keep what was searched, shown and clicked for so long; 0: no search log",
+        0,
+        10_000,
+    ),
+    Setting("server_connections", 1000, "connections", "clients connected at once; more of them wait", 1, 60_000),
+    Setting("idle_seconds", 60, "seconds", "a connection that is silent for so long is closed", 1, 3600),
+    Setting("stop_seconds", 10.0, "seconds", "how long a stopping server goes on with requests that are here", 0, 3600),
+    Setting("max_header_kilobytes", 64.0, "kilobytes", "HTTP requests with larger headers are refused", 1, 1000),
+    Setting("trusted_proxy", "", "address", "the reverse proxy whose X-Forwarded-For, -Proto and -Host are believed"),
 )
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}

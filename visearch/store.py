@@ -42,7 +42,8 @@ from visearch.codes import I64, U8
 from visearch.errors import StoreError
 
 FORMAT = 1
-RECORD = 1
+RECORD = 1  # version of a skipped file's record
+ITEM_RECORD = 2  # version of an item's; 1 had no detector
 BLOCK_ROWS = 128
 OWNER = np.dtype([("item_id", "<i8"), ("region", "<i4")])
 REMOVED_ITEM = -1
@@ -63,7 +64,8 @@ _SOURCE = struct.Struct(">qqq4s")
 @dataclass(frozen=True)
 class Item:
     """One picture of the corpus. `width` and `height` are of the upright picture in pixels, regions are boxes in
-    fractions of it, `content` is the SHA-256 of the file's bytes, `origin` the folder or manifest it came with."""
+    fractions of it, `content` is the SHA-256 of the file's bytes, `origin` the folder or manifest it came with,
+    `detector` the SHA-256 of the detector that found the regions beside the whole, "" where none looked."""
 
     item_id: int
     source: str
@@ -75,18 +77,28 @@ class Item:
     origin: str
     metadata: dict[str, Any]
     regions: tuple[Box, ...] = ((0.0, 0.0, 1.0, 1.0),)
+    detector: str = ""
 
     def pack(self) -> bytes:
         """The stored record."""
-        values = (RECORD, self.source, self.size, self.mtime_ns, self.content, self.width, self.height, self.origin)
-        packed: bytes = _packb((*values, self.metadata, self.regions))
+        values = (
+            ITEM_RECORD,
+            self.source,
+            self.size,
+            self.mtime_ns,
+            self.content,
+            self.width,
+            self.height,
+            self.origin,
+        )
+        packed: bytes = _packb((*values, self.metadata, self.regions, self.detector))
         return packed
 
     @classmethod
     def unpack(cls, item_id: int, record: bytes) -> Item:
         """Read a stored record; StoreError where its version is newer than this code."""
-        values = _values(record, f"item {item_id}")
-        values[-1] = tuple(tuple(box) for box in values[-1])
+        values = _values(record, f"item {item_id}", ITEM_RECORD)
+        values[-2] = tuple(tuple(box) for box in values[-2])
         return cls(item_id, *values)
 
 
@@ -540,11 +552,13 @@ def _unpackb(record: Any) -> Any:
     return msgpack.unpackb(record, unicode_errors="surrogateescape", strict_map_key=False)
 
 
-def _values(record: Any, name: str) -> list[Any]:
-    """What a record holds after its version; StoreError where that is newer than this code."""
+def _values(record: Any, name: str, newest: int = RECORD) -> list[Any]:
+    """What a record of version `newest` holds after its version; StoreError where its own is newer than this code."""
     version, *values = list(_unpackb(record))
-    if version != RECORD:
-        raise StoreError(f"{name} has record version {version}, this visearch reads {RECORD}; upgrade visearch")
+    if version == 1 and newest == ITEM_RECORD:
+        return [*values, ""]
+    if version != newest:
+        raise StoreError(f"{name} has record version {version}, this visearch reads {newest}; upgrade visearch")
     return values
 
 

@@ -1,1 +1,5 @@
-"""The HTTP API and the browser UI over a collection. Not built yet."""
+"""The HTTP API and the browser UI over collections."""
+
+from importlib.metadata import version
+
+VERSION = version("visearch")

@@ -26,6 +26,7 @@ from indexer import pipeline, progress
 from indexer.pipeline import Pipeline
 from indexer.sources import Scan
 from tests.pictures import ids, is_one_line, picture, save, save_all, stored, touch, visearch
+from tests.tiny_detector import write_detector
 from tests.tiny_model import BITS, card, write_model
 from visearch import codes, images
 from visearch.collection import Collection
@@ -67,6 +68,37 @@ def code_of(path: Path) -> bytes:
     model = load(Path(os.environ["VISEARCH_MODEL"]))
     decoded = images.decode(path.read_bytes(), min_side=model.min_side())
     return codes.pack(model.embed(model.prepare(decoded)[None])).tobytes()
+
+
+# Objects
+
+
+def test_objects_are_indexed_when_asked_for_and_what_was_indexed_without_is_brought_up_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISEARCH_DETECTOR", str(write_detector(tmp_path / "d.onnx")))
+    save_all(tmp_path / "pics", range(5))
+    assert index("pics") == counted(added=5, items=5)
+    save(tmp_path / "pics" / "new.png", 7)
+    assert index("pics", "--objects") == counted(added=1, updated=5, items=6)
+    assert index("pics", "--objects") == counted(unchanged=6, items=6)
+    assert index("pics") == counted(unchanged=6, items=6)
+    assert visearch("check").code == 0
+    with Collection.open(".visearch") as collection:
+        assert {len(item.regions) for item in collection.items()} == {2}
+        item = collection.item(3)
+        # The crop of an object finds the picture that it was cut from, and says which region of it.
+        found = collection.search(item.source, box=item.regions[1])[0]
+    assert (found.item, found.region, found.box) == (3, 1, item.regions[1])
+    assert found.score == pytest.approx(1, abs=0.001)
+
+
+def test_objects_without_a_detector_are_refused_before_anything_is_done(tmp_path: Path) -> None:
+    save_all(tmp_path / "pics", range(2))
+    done = visearch("index", "pics", "--objects")
+    assert done.code == 2
+    assert "visearch models pull yolox_nano" in done.err
+    assert not Path(".visearch").exists()
 
 
 # Sources of every kind

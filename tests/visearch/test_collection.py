@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import visearch
 import visearch.collection
@@ -22,7 +23,7 @@ from indexer import run
 from tests.corpora import Random, Reference, empty
 from tests.pictures import save, save_all, stored
 from tests.tiny_model import BITS, write_model
-from visearch import codes, embedder, images
+from visearch import codes, embedder, images, runtime
 from visearch.collection import Collection
 from visearch.errors import ModelError, StoreError, UsageError
 from visearch.filters import Filter
@@ -97,7 +98,7 @@ def test_a_new_collection_knows_what_made_its_codes(tmp_path: Path, tiny: Path) 
     with empty(tmp_path / "c", tiny) as collection:
         generation = collection.generation
         assert (generation.number, generation.model, generation.version, generation.bits) == (1, "tiny", "1", BITS)
-        assert generation.model_sha256 == embedder.file_sha256(tiny)
+        assert generation.model_sha256 == runtime.file_sha256(tiny)
         assert (generation.runtime, generation.precision) == (
             collection.embedder.runtime,
             collection.embedder.precision,
@@ -405,7 +406,7 @@ def by_embedding(collection: Collection, query: codes.F32, wanted: dict[str, Any
 
     filter = Filter.parse(wanted["filter"]) if wanted["filter"] is not None else None
     asked = Query(wanted["limit"], wanted["max_distance"], filter, True, wanted["rerank"])
-    blank: Any = object()
+    blank = images.Picture(Image.new("RGB", (1, 1)), 1, 1, (0.0, 0.0, 1.0, 1.0))
     fixed: Any = Fixed()
     return collection.searcher().like_picture(blank, None, asked, fixed)
 

@@ -25,7 +25,9 @@ odd = st.just(float("nan")) | st.just({"a": 1}) | st.just([[1]]) | st.just(b"a")
 values = scalars | odd | st.lists(scalars | odd, max_size=3)
 items = st.lists(st.dictionaries(st.sampled_from(["p", "q", "r", ""]), values, max_size=4), max_size=20)
 ranges = st.dictionaries(st.sampled_from(["gt", "gte", "lt", "lte"]), numbers, min_size=1, max_size=3)
-filters = st.dictionaries(st.sampled_from(["p", "q", "", "absent"]), scalars | st.lists(scalars, max_size=3) | ranges)
+there = st.just({"exists": True})
+conditions = scalars | st.lists(scalars, max_size=3) | ranges | there
+filters = st.dictionaries(st.sampled_from(["p", "q", "", "absent"]), conditions)
 
 
 def columns_of(folder: Path, metadata: list[Mapping[str, object]], row_of: list[int] | None = None) -> Columns:

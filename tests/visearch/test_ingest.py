@@ -14,10 +14,24 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.pictures import picture
+from tests.tiny_detector import write_detector
 from visearch import codes, images
+from visearch.detector import Detection, Detector
 from visearch.embedder import Embedder, load
 from visearch.errors import ModelError, VisearchError
-from visearch.ingest import Claims, Embedded, Failed, File, Outcome, Same, commit, prepare, remove_items
+from visearch.ingest import (
+    MOST_OBJECTS,
+    Claims,
+    Embedded,
+    Failed,
+    File,
+    Outcome,
+    Same,
+    commit,
+    object_regions,
+    prepare,
+    remove_items,
+)
 from visearch.store import Generation, Item, Store
 
 GENERATION = Generation(1, "tiny", "1", "0" * 64, 64, "openvino", "float32", "CPU")
@@ -307,3 +321,89 @@ def test_two_processes_with_the_same_picture_make_one_item(store: Store, model: 
     assert dict(commit(store, mine)[0]) == {"unchanged": 1}
     with store.read() as reader:
         assert [each.item_id for each in reader.items()] == [2]
+
+
+# Objects
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
+    return Detector(write_detector(tmp_path_factory.mktemp("detector") / "d.onnx"))
+
+
+def take_objects(store: Store, model: Embedder, detector: Detector, *files: File) -> dict[str, int]:
+    counts, unresolved = commit(store, prepare(files, store, lambda: model, Claims(), detector))
+    assert not unresolved
+    return dict(counts)
+
+
+def test_the_objects_of_a_picture_are_regions_beside_the_whole(
+    store: Store, model: Embedder, detector: Detector
+) -> None:
+    data = png(1)
+    assert take_objects(store, model, detector, upload(1, data, detector=detector.sha256)) == {"added": 1}
+    found = item(store, 1)
+    decoded = images.decode(data)
+    box = detector.detect(decoded)[0].box
+    assert found.regions == (images.WHOLE, box)
+    assert found.detector == detector.sha256
+    expected = codes.pack(model.embed(np.stack([model.prepare(decoded), model.prepare(decoded, box)])))
+    assert code(store, 1) == expected.tobytes()
+
+
+def test_an_item_without_objects_gets_them_when_they_are_asked_for_and_keeps_its_id_and_metadata(
+    store: Store, model: Embedder, detector: Detector
+) -> None:
+    plain = upload(1, png(1), "a.png", metadata={"label": "chair"})
+    take(store, model, plain)
+    asking = upload(2, png(1), "a.png", detector=detector.sha256)
+    assert take_objects(store, model, detector, asking) == {"updated": 1}
+    found = item(store, 1)
+    assert (len(found.regions), found.metadata) == (2, {"label": "chair"})
+    assert take_objects(store, model, detector, asking) == {"unchanged": 1}
+    assert take(store, model, plain) == {"unchanged": 1}
+    assert item(store, 1) == found
+
+
+def test_equal_bytes_get_the_objects_of_the_first(store: Store, model: Embedder, detector: Detector) -> None:
+    counting = Counting(model.path)
+    files = [upload(number, png(1), detector=detector.sha256) for number in (1, 2)]
+    assert take_objects(store, counting, detector, *files) == {"added": 2}
+    assert counting.count == 2  # the whole and its object, once
+    assert item(store, 1).regions == item(store, 2).regions
+    assert code(store, 1) == code(store, 2)
+
+
+def test_new_metadata_keeps_the_objects(store: Store, model: Embedder, detector: Detector) -> None:
+    take_objects(store, model, detector, upload(1, png(1), "a.png", detector=detector.sha256))
+    before = code(store, 1)
+    assert take(store, model, upload(1, png(1), "a.png", metadata={"price": 3}, authoritative=True)) == {"updated": 1}
+    assert (len(item(store, 1).regions), code(store, 1)) == (2, before)
+
+
+def test_a_new_picture_under_an_old_name_has_the_objects_of_the_new_one(
+    store: Store, model: Embedder, detector: Detector
+) -> None:
+    take_objects(store, model, detector, upload(1, png(1), "a.png", detector=detector.sha256))
+    assert take(store, model, upload(1, png(2), "a.png")) == {"updated": 1}
+    found = item(store, 1)
+    assert (found.regions, found.detector) == ((images.WHOLE,), "")
+
+
+class Many(Detector):
+    """The detector itself, which says that it found other things."""
+
+    boxes: tuple[images.Box, ...] = ()
+
+    def detect(self, picture: images.Picture, *, limit: int = 20, min_score: float = 0) -> list[Detection]:
+        found = super().detect(picture, limit=limit, min_score=min_score)
+        return [Detection(box, "lamp", found[0].score, None) for box in self.boxes][:limit]
+
+
+def test_what_is_tiny_or_nearly_all_of_the_picture_is_no_region(detector: Detector) -> None:
+    many = Many(detector.path)
+    fine: images.Box = (0.1, 0.1, 0.5, 0.5)
+    many.boxes = ((0.0, 0.0, 0.99, 0.99), fine, (0.5, 0.5, 0.55, 0.55))
+    assert object_regions(many, images.decode(png(1))) == [fine]
+    many.boxes = (fine,) * 30
+    assert len(object_regions(many, images.decode(png(1)))) == MOST_OBJECTS

@@ -371,9 +371,21 @@ def test_a_store_of_another_format_is_refused_by_both_numbers(store: Store) -> N
 def test_a_record_of_another_version_is_refused_by_both_numbers(store: Store) -> None:
     with store.write() as writer:
         add(writer, 1)
-        writer._put("items", (1).to_bytes(8), msgpack.packb([2, "something new"]))
-    with store.read() as reader, pytest.raises(StoreError, match="record version 2, this visearch reads 1"):
+        writer._put("items", (1).to_bytes(8), msgpack.packb([3, "something new"]))
+    with store.read() as reader, pytest.raises(StoreError, match="record version 3, this visearch reads 2"):
         reader.item(1)
+
+
+def test_an_item_of_record_version_1_is_read_as_one_in_which_no_objects_were_looked_for(store: Store) -> None:
+    with store.write() as writer:
+        add(writer, 1)
+        new = writer.item(1)
+        assert new is not None
+        version, *values, detector = msgpack.unpackb(new.pack())
+        assert (version, detector) == (2, "")
+        writer._put("items", (1).to_bytes(8), msgpack.packb([1, *values]))
+    with store.read() as reader:
+        assert reader.item(1) == new
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense" * 1000])

@@ -1,0 +1,94 @@
+"""An item's picture and thumbnail over HTTP.
+
+The file is read again and its SHA-256 compared with that of the bytes that were indexed. So whatever has happened to
+the folder since (a link, another file of that name), nothing is given out that is not in the collection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from io import BytesIO
+from pathlib import Path
+
+from flask import Response, request, send_file
+
+from visearch import formats, images
+from visearch.collection import Collection
+from visearch.errors import ImageError
+from visearch.files import read_limited
+from visearch.images import Picture
+from visearch.store import Item
+from web.problems import Problem
+from web.schemas import LONGEST_SIDE, Rendition
+from web.uploads import ORIGIN, folder_of
+
+SHOWN_AS_IS = {"JPEG": "image/jpeg", "PNG": "image/png", "WebP": "image/webp", "GIF": "image/gif", "AVIF": "image/avif"}
+JPEG = "image/jpeg"
+VERSION_DIGITS = 12
+SANDBOX = "default-src 'none'; sandbox"
+
+
+def version(item: Item) -> str:
+    """Changes with the picture; part of its address, so that it can be cached for ever."""
+    return item.content.hex()[:VERSION_DIGITS]
+
+
+def original(collection: Collection, item: Item) -> bytes:
+    """The bytes of an item's file; Problem 404 where it is gone or no longer what was indexed."""
+    places = [Path(item.source)]
+    if item.origin == ORIGIN:  # a collection can be moved, and its uploads with it
+        places.append(folder_of(collection) / places[0].name)
+    for place in places:
+        try:
+            data = read_limited(place)
+        except ImageError:
+            continue
+        if hashlib.sha256(data).digest() == item.content:
+            return data
+    raise Problem(404, "the picture's file is gone, or has changed since it was indexed")
+
+
+def picture_response(collection: Collection, item: Item, how: Rendition) -> Response:
+    """The picture as it is where browsers show it, else as JPEG; with a side, as JPEG of that size."""
+    etag = item.content.hex() + (f"-{how.side}" if how.side else "")
+    if request.if_none_match.contains(etag):
+        return _cached(Response(status=304), item, how.v, etag)
+    data = original(collection, item)
+    kind, turned = _shown_as(data)
+    if kind is None or turned or (how.side is not None and how.side < max(item.width, item.height)):
+        side = min(how.side or LONGEST_SIDE, item.width + item.height)
+        data, kind = images.thumbnail(_decoded(data, item, side), side), JPEG
+    return _answer(data, kind, item, how.v, etag)
+
+
+def thumbnail_response(collection: Collection, item: Item, asked: str | None) -> Response:
+    """The stored thumbnail."""
+    data = collection.thumbnail(item.item_id)
+    if data is None:
+        raise Problem(404, "this item has no thumbnail")
+    return _answer(data, JPEG, item, asked, f"t{item.content.hex()}")
+
+
+def _decoded(data: bytes, item: Item, side: int) -> Picture:
+    shorter = side * min(item.width, item.height) // max(item.width, item.height)
+    return images.decode(data, min_side=max(1, shorter))
+
+
+def _shown_as(data: bytes) -> tuple[str | None, bool]:
+    """The media type if browsers show the format, and whether they may not turn it as its EXIF says."""
+    name = formats.sniff(data)
+    header = formats.read_header(data)
+    return SHOWN_AS_IS.get(name), header is not None and header.orientation != 1 and name != "JPEG"
+
+
+def _answer(data: bytes, kind: str, item: Item, asked: str | None, etag: str) -> Response:
+    response = send_file(BytesIO(data), mimetype=kind, etag=etag, conditional=True, max_age=None)
+    return _cached(response, item, asked, etag)
+
+
+def _cached(response: Response, item: Item, asked: str | None, etag: str) -> Response:
+    same = asked == version(item)
+    response.headers["Cache-Control"] = "private, max-age=31536000, immutable" if same else "private, no-cache"
+    response.headers["Content-Security-Policy"] = SANDBOX
+    response.set_etag(etag)
+    return response

@@ -1,0 +1,111 @@
+/** Pages of cards that come as the person scrolls. */
+import { Problem, isAbort } from "./api.js";
+import { skeletons } from "./cards.js";
+import { button, h, notice } from "./dom.js";
+import { choosePicture } from "./intake.js";
+import { Masonry } from "./masonry.js";
+
+const AHEAD = "1200px"; // the next page is asked for this far before its place is reached
+
+/** @typedef {{cards: HTMLElement[], next: string|null}} Page */
+
+export class Feed {
+  /** @type {AbortController|null} */
+  #loading = null;
+  /** @type {string|null} */
+  #next = null;
+  /** @type {((cursor: string|null, signal: AbortSignal) => Promise<Page>)|null} */
+  #load = null;
+
+  /** @param {HTMLElement} place gets the list @param {{label: string, captions?: boolean, kind?: string}} options */
+  constructor(place, { label, captions = false, kind = "" }) {
+    this.captions = captions;
+    this.list = h("ul", { class: `masonry ${kind}`, "aria-label": label });
+    this.sentinel = h("div", { class: "sentinel", hidden: true }, h("span", { class: "spinner" }));
+    this.trouble = h("div", {});
+    place.append(this.list, this.trouble, this.sentinel);
+    this.masonry = new Masonry(this.list);
+    new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && this.more(), { rootMargin: AHEAD }).observe(this.sentinel);
+  }
+
+  /** Something to look at until the first page comes. */
+  skeletons() {
+    this.masonry.append(skeletons(15, this.captions));
+  }
+
+  /** Start over with skeletons. @param {(cursor: string|null, signal: AbortSignal) => Promise<Page>} load @returns {Promise<void>} settled when the first page is shown */
+  start(load) {
+    this.reset();
+    this.skeletons();
+    this.list.setAttribute("aria-busy", "true");
+    return this.#page(load, null);
+  }
+
+  /** Show a first page that is here already. @param {Page} page @param {(cursor: string|null, signal: AbortSignal) => Promise<Page>} [load] */
+  show(page, load) {
+    this.reset();
+    this.masonry.append(page.cards);
+    this.#follow(page.next, load ?? null);
+  }
+
+  reset() {
+    this.#loading?.abort();
+    this.#loading = null;
+    this.#follow(null, null);
+    this.list.removeAttribute("aria-busy");
+    this.trouble.replaceChildren();
+    this.masonry.clear();
+  }
+
+  /** The next page, unless one is on its way or there is none. */
+  more() {
+    if (!this.#loading && this.#next && this.#load) this.#page(this.#load, this.#next);
+  }
+
+  /** @param {string|null} next @param {((cursor: string|null, signal: AbortSignal) => Promise<Page>)|null} load */
+  #follow(next, load) {
+    this.#next = next;
+    this.#load = load;
+    this.sentinel.hidden = !next;
+  }
+
+  /** @param {(cursor: string|null, signal: AbortSignal) => Promise<Page>} load @param {string|null} cursor */
+  async #page(load, cursor) {
+    const loading = (this.#loading = new AbortController());
+    try {
+      const { cards, next } = await load(cursor, loading.signal);
+      if (loading.signal.aborted) return;
+      if (cursor === null) this.masonry.clear();
+      this.masonry.append(cards);
+      this.#follow(next, load);
+    } catch (error) {
+      if (isAbort(error) || loading.signal.aborted) return;
+      if (cursor === null) this.masonry.clear();
+      this.sentinel.hidden = true;
+      this.trouble.replaceChildren(problemNotice(error, () => {
+        this.trouble.replaceChildren();
+        this.sentinel.hidden = !this.#next;
+        this.#page(load, cursor);
+      }));
+    } finally {
+      if (this.#loading === loading) this.#loading = null;
+      this.list.removeAttribute("aria-busy");
+    }
+    // A short page may leave the sentinel in view, of which the observer would not tell again.
+    if (!this.sentinel.hidden && this.sentinel.getBoundingClientRect().top < innerHeight + 600) this.more();
+  }
+}
+
+/** What went wrong, and a way on. @param {unknown} error @param {() => void} retry */
+export function problemNotice(error, retry) {
+  const problem = error instanceof Problem ? error : new Problem("Something went wrong", { detail: String(error) });
+  const final = [404, 413, 415, 422].includes(problem.status);
+  return notice({
+    icon: problem.status === 0 ? "offline" : "alert",
+    title: problem.message,
+    text: problem.detail,
+    tone: "error",
+    small: problem.requestId && `Request ${problem.requestId}`,
+    actions: final ? [button("Choose another picture", choosePicture, "upload")] : [button("Try again", retry, "retry")],
+  });
+}
