@@ -48,9 +48,9 @@ def train_with_torchrun(recipe: Recipe, processes: int, out: Path) -> None:
     program, file = out.with_suffix(".py"), out.with_suffix(".json")
     program.write_text(PROGRAM)
     file.write_text(json.dumps(to_plain(recipe)))
-    command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", program, file, out]
+    command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", str(program), str(file)]
     done = subprocess.run(
-        [sys.executable, *command],
+        [sys.executable, *command, str(out)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
