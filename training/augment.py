@@ -12,7 +12,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageFilter
 
-from visearch.images import WHOLE, Box
+from visearch.images import Box
 
 ASPECT = 4 / 3  # a crop is between 3:4 and 4:3 of the picture's pixels
 CROP_TRIES = 10
@@ -21,6 +21,9 @@ LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow
 
 BOX_CONTEXT = 0.2  # a box grows by up to this share of itself on every side,
 BOX_SHIFT = 0.08  # and moves by up to this: a detector's boxes are no better
+
+PADDED_BOX, PADDED_WHOLE = 0.8, 0.1  # share of the boxes, and of the whole pictures, that are letterboxed as in use
+LEAST_PADDED = 0.6  # share of the area that is kept of what is letterboxed, at least
 
 PHONE = 0.4  # share of the pictures that are treated as a phone's, each of the following then with its own chance
 PHONE_BALANCE, BALANCE = 0.5, 0.15  # red and blue are multiplied by e^(+-this)
@@ -37,7 +40,7 @@ def random_region(random: Random, width: int, height: int, box: Box, least: floa
     It covers between `least` and all of the region's area and is between 3:4 and 4:3 in pixels. Of a region so narrow
     that no such part is large enough, it is a part as wide or as high as the region. Fractions of the picture.
     """
-    x0, y0, x1, y1 = box if box == WHOLE else _loosen(random, box)
+    x0, y0, x1, y1 = box
     across, down = (x1 - x0) * width, (y1 - y0) * height
     for _ in range(CROP_TRIES):
         area = random.uniform(least, 1) * across * down
@@ -58,7 +61,16 @@ def random_region(random: Random, width: int, height: int, box: Box, least: floa
     )
 
 
-def _loosen(random: Random, box: Box) -> Box:
+def random_part(random: Random, box: Box, least: float) -> Box:
+    """A random part of about the shape of `box`, of between `least` and all of its area."""
+    x0, y0, x1, y1 = box
+    area, shape = random.uniform(least, 1), math.exp(random.uniform(-0.2, 0.2))
+    wide, high = min(1.0, math.sqrt(area * shape)) * (x1 - x0), min(1.0, math.sqrt(area / shape)) * (y1 - y0)
+    left, top = x0 + random.uniform() * (x1 - x0 - wide), y0 + random.uniform() * (y1 - y0 - high)
+    return max(0.0, left), max(0.0, top), min(1.0, left + wide), min(1.0, top + high)
+
+
+def loosen(random: Random, box: Box) -> Box:
     """The box with some of what lies around it, moved a little, within the picture."""
     x0, y0, x1, y1 = box
     wide, high = x1 - x0, y1 - y0

@@ -24,9 +24,11 @@ from training.data import DataSet, TrainingData
 from training.recipe import Recipe
 from visearch import images
 from visearch.codes import I64, U8
+from visearch.embedder import letterbox
 from visearch.errors import BoxError, ImageError, VisearchError
 from visearch.files import read_limited
 from visearch.formats import read_header
+from visearch.images import WHOLE
 
 PREFETCH = 3  # batches a worker keeps ready
 REPLACEMENTS = 20  # pictures tried in the place of one that cannot be decoded
@@ -211,16 +213,23 @@ def view(path: Path, box: images.Box, size: int, crop: float, jitter: float, ran
     data = read_limited(path)
     # decode() gives twice what it is asked for. Training need not match to the bit, and the halved scale is faster.
     least = max(1, size // 2)
-    header = read_header(data)
-    if header is None:  # only decoding tells its size
-        picture = images.decode(data, min_side=least, box=box)
-        region = augment.random_region(random, picture.width, picture.height, box, crop)
-    else:
-        turned = header.orientation > 4
-        width, height = (header.height, header.width) if turned else (header.width, header.height)
-        region = augment.random_region(random, width, height, box, crop)
+    region = box if box == WHOLE else augment.loosen(random, box)
+    if random.uniform() < (augment.PADDED_WHOLE if box == WHOLE else augment.PADDED_BOX):
+        region = augment.random_part(random, region, max(crop, augment.LEAST_PADDED))
         picture = images.decode(data, min_side=least, box=region)
-    image = Image.fromarray(images.resize(picture, region, (size, size)))
+        pixels = letterbox(picture, region, (size, size), Image.Resampling.BICUBIC)
+    else:
+        header = read_header(data)
+        if header is None:  # only decoding tells its size
+            picture = images.decode(data, min_side=least, box=region)
+            region = augment.random_region(random, picture.width, picture.height, region, crop)
+        else:
+            turned = header.orientation > 4
+            width, height = (header.height, header.width) if turned else (header.width, header.height)
+            region = augment.random_region(random, width, height, region, crop)
+            picture = images.decode(data, min_side=least, box=region)
+        pixels = images.resize(picture, region, (size, size))
+    image = Image.fromarray(pixels)
     if random.uniform() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if jitter:

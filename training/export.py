@@ -105,6 +105,7 @@ def card(checkpoint: Checkpoint) -> dict[str, Any]:
             "size": recipe.embedding.size,
             "interpolation": "bicubic",
             "antialias": True,
+            "regions": "pad",
         },
         "training_data": list(recipe.card.training_data),
         "license": recipe.card.license,

@@ -44,7 +44,7 @@ def make(**changes: Any) -> Card:
 def test_the_card_is_read() -> None:
     read = make(metrics={"recall": 0.5}, training_data=["cub"])
     assert (read.name, read.version, read.embedding_dim, read.height, read.width) == ("tiny", "1", BITS, SIDE, SIDE)
-    assert read.resize == embedder.Resize("squash", SIDE, "bicubic", True)
+    assert read.resize == embedder.Resize("squash", SIDE, "bicubic", True, "squash")
     assert (read.training_data, read.metrics, read.license) == (("cub",), {"recall": 0.5}, "CC0-1.0")
 
 
