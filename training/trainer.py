@@ -161,7 +161,7 @@ def _train(
                 losses = head_losses(banks, activations, batch.labels, sampling)
                 balanced = gradnorm.balance(losses, shared) if gradnorm and losses else sum(losses.values())
                 rows = batch.unlabelled if retention.distill_on == "unlabelled" else torch.arange(len(images))
-                if start and step >= course.warm and len(rows) > 1:
+                if start and len(rows) > 1:
                     with torch.autocast(device.type, autocast, enabled=autocast is not None):
                         known = start.embeddings(images[rows])
                     losses[RETENTION] = retention.distill * similarity_loss(embeddings[rows], known)
