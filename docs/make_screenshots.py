@@ -32,7 +32,6 @@ SCREENS: dict[str, dict[str, Any]] = {
     },
 }
 PHOTO = DEMO / "photos" / "photo-0098.jpg"  # what the camera sees: a dining chair
-PRODUCT = 74  # ids are given in the order of the manifests: a chair
 ROOM = 271 + 75
 CROP = "0.5484,0.4771,0.6547,0.8021"  # a stool in that room
 
