@@ -6,7 +6,7 @@ BASE_STAMP := $(VENV)/.installed-base
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST_ARGS ?=
 
-.PHONY: demo test test-slow lint docs wheel install-gpu clean help
+.PHONY: demo test test-slow lint docs screenshots wheel install-gpu clean help
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,11 +29,13 @@ $(BASE_STAMP): setup.py constraints.txt | $(BIN)/python
 	$(INSTALL) --editable .
 	@touch $@
 
-demo: $(BASE_STAMP)  ## index a rendered shop and its rooms, search it with a phone photo, draw a sheet (needs VISEARCH_MODEL until a model ships)
+demo: $(BASE_STAMP)  ## index a rendered shop and its rooms, search it with a phone photo, draw a sheet, open the page
 	$(BIN)/visearch index data/homestore/demo/catalog.jsonl data/homestore/demo/scenes.jsonl --collection out/demo
 	$(BIN)/visearch search data/homestore/demo/photos/photo-0006.jpg --box 0.1889,0.25,0.7074,0.8444 --collection out/demo \
 		--limit 10 --sheet out/demo.png
 	@echo "Query and results as one picture: out/demo.png"
+	@if [ -t 1 ] && [ -z "$$CI" ]; then $(BIN)/visearch serve --collection out/demo --open; \
+	else echo "The same in the browser: $(BIN)/visearch serve --collection out/demo --open"; fi
 
 lint: $(STAMP)  ## style and types
 	$(BIN)/ruff check
@@ -48,6 +50,9 @@ test-slow: $(STAMP)  ## every test, the long amounts too
 
 docs: $(STAMP)  ## rewrite docs/settings.md from the settings table
 	$(BIN)/python docs/make_settings.py
+
+screenshots: $(STAMP)  ## rewrite the README's pictures of the page (needs chromium, and the collection of `make demo`)
+	$(BIN)/python docs/make_screenshots.py
 
 wheel: $(STAMP)  ## build dist/visearch-*.whl
 	rm -rf build dist

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 VISEARCH = Path(sys.executable).parent / "visearch"
 
@@ -21,6 +23,26 @@ def visearch(*arguments: object, expected: int = 0) -> subprocess.CompletedProce
     if done.returncode != expected:
         sys.exit(f"error: {' '.join(command)} ended with {done.returncode}, not {expected}\n{done.stdout}{done.stderr}")
     return done
+
+
+def check_server(collection: Path, items: int) -> None:
+    """The page, its parts and the API come out of the wheel."""
+    command = [str(VISEARCH), "serve", "--collection", str(collection), "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        url = server.stdout.readline().partition(" ")[0]
+        page = urlopen(url, timeout=60).read().decode()
+        parts = re.findall(r'(?:href|src)="(static/[^"]+)"', page)
+        assert parts, page
+        for part in parts:
+            assert urlopen(url + part, timeout=60).read(), part
+        assert json.load(urlopen(url + "api/v1/items", timeout=60))["total"] == items
+        assert json.load(urlopen(url + "openapi.json", timeout=60))["openapi"].startswith("3.1")
+    finally:
+        server.terminate()
+        code = server.wait(60)
+    assert code == 0, f"visearch serve ended with {code}"
 
 
 def main(demo: Path) -> None:
@@ -54,6 +76,7 @@ def main(demo: Path) -> None:
     visearch("search", demo / "photos" / "photo-0006.jpg", "--collection", collection, "--sheet", "sheet.png")
     assert Path("sheet.png").read_bytes().startswith(b"\x89PNG")
     visearch("check", "--collection", collection)
+    check_server(collection, len(rows))
     print(f"the wheel indexed {len(rows)} pictures in {summary['seconds']:.1f} s and found the first again")
 
 

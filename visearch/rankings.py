@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from visearch.codes import F32, I8, I32, I64, U8
 from visearch.metrics import F64, MEASURES, Bool
+from visearch.scan import distances_between
 
 HEAD = 50
 """Places of each ranking that are kept, for plots and contact sheets."""
@@ -112,7 +113,7 @@ def rank_and_measure(
     batch = max(1, BATCH_BYTES // per_query)
     for start in range(0, queries, batch):
         part = slice(start, start + batch)
-        distances = _hamming(query_codes[part], corpus.codes)[:, rows.order]
+        distances = distances_between(query_codes[part], corpus.codes)[:, rows.order]
         scores = _cosines(query_vectors[part], corpus.vectors)[:, rows.order]
         for query in range(start, min(start + batch, queries)):
             near, alike = distances[query - start], scores[query - start]
@@ -186,18 +187,6 @@ def _smallest(keys: I32 | F32, count: int) -> NDArray[np.intp]:
     bound = np.partition(keys, count - 1)[count - 1]
     places = np.flatnonzero(keys <= bound)
     return places[np.argsort(keys[places], kind="stable")[:count]]
-
-
-def _hamming(queries: U8, codes: U8) -> I32:
-    """All distances in bits: int32 [q, N]."""
-    import faiss
-
-    spare = -codes.shape[1] % 8  # FAISS compares 8 bytes at a time
-    queries, codes = (np.ascontiguousarray(np.pad(c, ((0, 0), (0, spare))) if spare else c) for c in (queries, codes))
-    distances = np.empty((len(queries), len(codes)), np.int32)
-    pointers = [faiss.swig_ptr(array) for array in (queries, codes, distances)]
-    faiss.hammings(*pointers[:2], len(queries), len(codes), codes.shape[1], pointers[2])  # type: ignore[attr-defined]
-    return distances
 
 
 def _cosines(queries: F32, vectors: I8) -> F32:

@@ -69,3 +69,13 @@ def nearest(
             found, distances = found[within], distances[within]
         start, size = start + size, min(2 * size, LARGEST_BLOCK)
     return found, distances
+
+
+def distances_between(queries: U8, codes: U8) -> I32:
+    """All distances in bits between queries uint8 [q, D/8] and codes uint8 [N, D/8]: int32 [q, N]."""
+    spare = -codes.shape[1] % 8  # FAISS compares 8 bytes at a time
+    queries, codes = (np.ascontiguousarray(np.pad(c, ((0, 0), (0, spare))) if spare else c) for c in (queries, codes))
+    distances = np.empty((len(queries), len(codes)), np.int32)
+    pointers = [faiss.swig_ptr(array) for array in (queries, codes, distances)]
+    faiss.hammings(*pointers[:2], len(queries), len(codes), codes.shape[1], pointers[2])  # type: ignore[attr-defined]
+    return distances

@@ -16,7 +16,7 @@ from visearch import codes, images, settings
 from visearch.codes import F32, U8
 from visearch.embedder import WHOLE, Embedder
 from visearch.errors import UsageError
-from visearch.filters import Filter
+from visearch.filters import Exists, Filter
 from visearch.images import Box, Picture
 from visearch.index import Added, Base, Candidates, Index, should_merge
 from visearch.results import Match, Results
@@ -156,7 +156,7 @@ class Searcher:
             # Read after the index was asked: another thread may have brought it further than an older reader sees.
             with timer.stage("rerank"), self.store.read() as reader:
                 window = self._rank(reader, found, vector, query)
-                heads = window.heads(query.limit, query.radius, alike=_same_product(reader, window))
+                heads = window.heads(query.limit, query.radius, alike=self._alike(reader, window))
             if len(heads) == query.limit or len(found.code_ids) < wanted:
                 return window
             wanted *= 4
@@ -206,7 +206,7 @@ class Searcher:
 
         with timer.stage("fetch"), self.store.read() as reader:
             stop = start + query.limit
-            heads = window.heads(stop + 1, query.radius, query.diversity, _same_product(reader, window))
+            heads = window.heads(stop + 1, query.radius, query.diversity, self._alike(reader, window))
             shown = [(row, self._match(reader, window, row, folded)) for row, folded in heads[start:stop]]
         matches = [(row, match) for row, match in shown if match is not None]
         return Results(
@@ -221,6 +221,25 @@ class Searcher:
             turn=turn,
             **echo,
         )
+
+    @functools.cached_property
+    def _has_products(self) -> bool:
+        anything = Filter(((PRODUCT, Exists()),))
+        code = np.zeros(self.generation.bits // 8, np.uint8)
+        return len(self.index.search(code, 1, filter=anything).code_ids) > 0
+
+    def _alike(self, reader: Reader, window: Window) -> Callable[[int, int], bool]:
+        """Whether two rows of a window may be one: two products are two offers, however alike their pictures are."""
+        if not self._has_products:
+            return lambda row, other: True
+
+        @functools.cache
+        def product(row: int) -> object:
+            item = reader.item(int(window.item_ids[row]))
+            value = None if item is None else item.metadata.get(PRODUCT)
+            return tuple(value) if isinstance(value, list) else value
+
+        return lambda row, other: product(row) == product(other)
 
     def _match(self, reader: Reader, window: Window, row: int, duplicates: int) -> Match | None:
         item = reader.item(int(window.item_ids[row]))
@@ -241,15 +260,3 @@ class Searcher:
             item.height,
             duplicates,
         )
-
-
-def _same_product(reader: Reader, window: Window) -> Callable[[int, int], bool]:
-    """Whether two rows of a window may be one: two products are two offers, however alike their pictures are."""
-
-    @functools.cache
-    def product(row: int) -> object:
-        item = reader.item(int(window.item_ids[row]))
-        value = None if item is None else item.metadata.get(PRODUCT)
-        return tuple(value) if isinstance(value, list) else value
-
-    return lambda row, other: product(row) == product(other)

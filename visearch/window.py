@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visearch.codes import F64, I32, I64, U8
+from visearch.scan import distances_between
 
 CUT = 0.5
+AT_ONCE = 32  # rows whose distances are computed together
 RANK_SCALE = 5  # of reciprocal rank fusion
 
 
@@ -56,21 +58,28 @@ class Window:
         if radius is None and not diversity:
             return [(row, 0) for row in range(min(count, len(self)))]
         left = np.ones(len(self), np.bool_)
-        values = -np.arange(len(self), dtype=np.float64) if not diversity else (1 - diversity) * self.scores
-        first = np.where(self.relevant, np.float64(2 * len(self) + 2), 0.0)  # above any difference of values
+        # By the order they are in, unless that is to change on the way.
+        values = (1 - diversity) * self.scores if diversity else -np.arange(len(self), dtype=np.float64)
+        values = values + np.where(self.relevant, np.float64(2 * len(self) + 2), 0.0)  # above any difference of values
+        order = np.argsort(-values, kind="stable")
         nearest = np.full(len(self), -1.0)  # similarity to the nearest row shown
         bits = 8 * self.codes.shape[1]
-        words = _words(self.codes)
+        known: dict[int, I32] = {}  # distances of a row to all
         shown: list[tuple[int, int]] = []
         while len(shown) < count and left.any():
-            worth = values + first - (diversity * nearest if diversity else 0.0)
+            worth = values - diversity * nearest if diversity else values
             row = int(np.argmax(np.where(left, worth, -np.inf)))
-            distances = np.bitwise_count(words ^ words[row]).sum(axis=1, dtype=np.int32)
+            if row not in known:
+                likely = order[left[order] & (order != row)][: AT_ONCE - 1]
+                rows = np.concatenate([[row], likely])
+                known.update(zip(rows.tolist(), distances_between(self.codes[rows], self.codes), strict=True))
+            distances = known[row]
             left[row] = False
             near = np.flatnonzero(left & (distances <= radius)) if radius is not None else ()
             folded = [int(other) for other in near if alike(row, int(other))]
             left[folded] = False
-            nearest = np.maximum(nearest, 1 - 2 * distances / bits)
+            if diversity:
+                nearest = np.maximum(nearest, 1 - 2 * distances / bits)
             shown.append((row, len(folded)))
         return shown
 
@@ -127,10 +136,3 @@ def _merged(rows: Window, worth: F64) -> Window:
 def _first_of_each(ids: I64) -> NDArray[np.intp]:
     """Places of the first row of each id, in order."""
     return np.sort(np.unique(ids, return_index=True)[1])
-
-
-def _words(codes: U8) -> NDArray[np.uint64]:
-    """Codes uint8 [n, D/8] in words of 64 bits, filled up with zeros: a comparison costs an eighth."""
-    spare = -codes.shape[1] % 8
-    padded = np.pad(codes, ((0, 0), (0, spare))) if spare else codes
-    return np.ascontiguousarray(padded).view(np.uint64)

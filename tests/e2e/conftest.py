@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
-from tests.e2e.store import DEMO, PHOTOS, Served, index, serve
+from tests.e2e.store import DEMO, PHOTOS, Served, index, serving
 from tests.tiny_detector import write_detector
 
 FLAGS = (
@@ -23,7 +23,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-SEEN_BY_CAMERA = "photo-0069"  # a painting on a wall
+SEEN_BY_CAMERA = "photo-0047"  # a painting
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
 PHONE: dict[str, Any] = {
     "viewport": {"width": 360, "height": 740},
@@ -67,12 +67,25 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def store(browser: Browser, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The home store under the tiny model, with a detector that sees a lamp in the middle of everything."""
-    folder = tmp_path_factory.mktemp("store")
-    served = serve(index(folder / "homestore", tiny), settings={"detector": write_detector(folder / "detector.onnx")})
-    yield served
-    assert served.stop() == 0
+def homestore(browser: Browser, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The products and rooms, indexed under the tiny model; nothing is, where no browser is."""
+    return index(tmp_path_factory.mktemp("store") / "homestore", tiny)
+
+
+@pytest.fixture(scope="session")
+def store(homestore: Path) -> Iterator[Served]:
+    """The home store, with a detector that finds nothing."""
+    detector = write_detector(homestore.with_name("blind.onnx"), white=1e9)
+    with serving(homestore, settings={"detector": detector}) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def store_of_lamps(homestore: Path) -> Iterator[Served]:
+    """The home store, with a detector that sees a lamp in the middle of everything."""
+    detector = write_detector(homestore.with_name("lamps.onnx"))
+    with serving(homestore, settings={"detector": detector}) as served:
+        yield served
 
 
 @pytest.fixture(params=SCREENS, ids=lambda screen: screen.name)

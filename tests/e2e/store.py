@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,15 +58,10 @@ class Served:
     process: subprocess.Popen[str]
     url: str
 
-    def stop(self) -> int:
-        """End it; its exit code."""
-        self.process.terminate()
-        self.process.communicate(timeout=SECONDS)
-        return self.process.returncode
 
-
-def serve(*collections: Path | str, settings: Mapping[str, object] | None = None) -> Served:
-    """Start `visearch serve` on a free port and wait until it is ready."""
+@contextlib.contextmanager
+def serving(*collections: Path | str, settings: Mapping[str, object] | None = None) -> Iterator[Served]:
+    """A `visearch serve` on a free port, ready; it has to end in order."""
     arguments = [part for each in collections for part in ("--collection", str(each))]
     process = subprocess.Popen(
         [*COMMAND, "serve", "--port", "0", *arguments], stdout=subprocess.PIPE, text=True, env=environment(settings)
@@ -73,4 +69,9 @@ def serve(*collections: Path | str, settings: Mapping[str, object] | None = None
     assert process.stdout is not None
     url = process.stdout.readline().partition(" ")[0]
     assert url.startswith("http://127.0.0.1:"), f"visearch serve did not start (exit code {process.poll()})"
-    return Served(process, url)
+    try:
+        yield Served(process, url)
+    finally:
+        process.terminate()
+        process.communicate(timeout=SECONDS)
+    assert process.returncode == 0

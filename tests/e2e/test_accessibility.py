@@ -33,7 +33,15 @@ def violations(page: Page) -> list[str]:
     return [f"{each['id']}: {node['target']} {node['failureSummary']}" for each in found for node in each["nodes"]]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("screen", "scheme"),
+    [
+        pytest.param(SCREENS[0], "light", id="desktop-light"),
+        pytest.param(SCREENS[1], "dark", id="phone-dark"),
+        pytest.param(SCREENS[0], "dark", id="desktop-dark", marks=pytest.mark.slow),
+        pytest.param(SCREENS[1], "light", id="phone-light", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("view", VIEWS)
 def test_no_violation(open_page: OpenPage, store: Served, screen: Screen, view: str, scheme: str) -> None:
     page = open_page(store, screen, VIEWS[view], color_scheme=scheme, reduced_motion="reduce", expect=("404",))

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.conftest import SEEN_BY_CAMERA, OpenPage, Screen
+from tests.e2e.conftest import SCREENS, SEEN_BY_CAMERA, OpenPage, Screen
 from tests.e2e.store import DEMO, PHOTOS, PRODUCTS, ROOMS, Served, true_box
 
 ENOUGH_DATA = 4  # HTMLMediaElement.HAVE_ENOUGH_DATA
 ROOM, IN_ROOM = "room-0002", "demo-00005"  # a painting on the wall
+SEEN = PRODUCTS[PHOTOS[SEEN_BY_CAMERA]["product"]]
 
 
 def titles(page: Page) -> Locator:
@@ -40,7 +40,7 @@ def open_room(page: Page, screen: Screen, room: str) -> None:
 
 def draw(page: Page, screen: Screen, box: tuple[float, float, float, float]) -> None:
     """Draw a box on the picture that is shown."""
-    press(page.get_by_role("button", name="Draw a box"), screen)
+    press(page.locator("#stage-draw"), screen)
     frame = page.locator("#frame")
     frame.scroll_into_view_if_needed()
     for handle, x, y in (("nw", box[0], box[1]), ("se", box[2], box[3])):
@@ -84,8 +84,10 @@ def test_shop_the_look_finds_the_product_in_a_drawn_box(open_page: OpenPage, sto
     assert "box=" in page.url
 
 
-def test_shop_the_look_has_a_dot_and_a_tab_for_each_object(open_page: OpenPage, store: Served, screen: Screen) -> None:
-    page = open_page(store, screen)
+def test_shop_the_look_has_a_dot_and_a_tab_for_each_object(
+    open_page: OpenPage, store_of_lamps: Served, screen: Screen
+) -> None:
+    page = open_page(store_of_lamps, screen)
     open_room(page, screen, ROOM)
     dot = page.locator(".dot")
     expect(dot).to_have_count(1)  # the lamp that this detector sees everywhere
@@ -133,8 +135,7 @@ def test_lens_finds_what_the_camera_sees(open_page: OpenPage, store: Served, scr
     expect(shutter).to_be_visible()
     expect(page.locator("#camera-video")).to_have_js_property("readyState", ENOUGH_DATA)
     press(shutter, screen)
-    seen = PRODUCTS[PHOTOS[SEEN_BY_CAMERA]["product"]]
-    expect(titles(page).first).to_have_text(seen["title"])
+    expect(titles(page).first).to_have_text(SEEN["title"])
     assert page.evaluate("document.getElementById('camera-video').srcObject") is None  # the camera is off again
 
 
@@ -148,14 +149,11 @@ def test_lens_asks_before_it_turns_the_camera_on_and_says_what_to_do_when_refuse
     with page.expect_file_chooser() as chooser:
         press(page.get_by_role("button", name="Choose a picture"), screen)
     chooser.value.set_files(DEMO / PHOTOS[SEEN_BY_CAMERA]["path"])
-    seen = PRODUCTS[PHOTOS[SEEN_BY_CAMERA]["product"]]
-    expect(titles(page).first).to_have_text(seen["title"])
+    expect(titles(page).first).to_have_text(SEEN["title"])
 
 
-def test_a_picture_can_be_pasted_and_dropped(open_page: OpenPage, store: Served, screen: Screen) -> None:
-    if screen.touch:
-        pytest.skip("phones neither paste nor drop files")
-    page = open_page(store, screen)
+def test_a_picture_can_be_pasted_and_dropped(open_page: OpenPage, store: Served) -> None:
+    page = open_page(store, SCREENS[0])
     data = (DEMO / PHOTOS[SEEN_BY_CAMERA]["path"]).read_bytes()
     for event, carrier in (("paste", "clipboardData"), ("drop", "dataTransfer")):
         page.goto(f"{store.url}?mode=lens")
@@ -169,8 +167,7 @@ def test_a_picture_can_be_pasted_and_dropped(open_page: OpenPage, store: Served,
             }""",
             [event, carrier, list(data)],
         )
-        seen = PRODUCTS[PHOTOS[SEEN_BY_CAMERA]["product"]]
-        expect(titles(page).first).to_have_text(seen["title"])
+        expect(titles(page).first).to_have_text(SEEN["title"])
 
 
 def test_a_view_can_be_shared_by_its_address_and_found_again_in_the_history(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Browser, Route, expect
 
 from tests.e2e.conftest import MILLISECONDS, SCREENS, OpenPage, Screen
-from tests.e2e.store import Served, index, serve
+from tests.e2e.store import Served, index, serving
 
 DESKTOP = SCREENS[0]
 HOSTILE = '<img src=x onerror="window.pwned=1">"><script>window.pwned=1</script>'
@@ -91,7 +92,7 @@ def test_filters_narrow_what_is_shown_and_can_be_taken_off(open_page: OpenPage, 
 
 
 @pytest.fixture(scope="module")
-def hostile(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Served:
+def hostile(browser: Browser, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A collection whose names, titles, sellers and links try to run code."""
     folder = tmp_path_factory.mktemp("hostile")
     with (folder / "items.jsonl").open("w") as manifest:
@@ -113,28 +114,26 @@ def hostile(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Served:
                 HOSTILE: HOSTILE,
             }
             manifest.write(json.dumps(row) + "\n")
-    return serve(index(folder / "collection", tiny, (folder / "items.jsonl",)))
+    with serving(index(folder / "collection", tiny, (folder / "items.jsonl",))) as served:
+        yield served
 
 
 def test_hostile_names_titles_and_links_are_inert(open_page: OpenPage, hostile: Served) -> None:
-    try:
-        page = open_page(hostile, DESKTOP)
-        expect(page.locator("#gallery-feed a").first).to_be_visible()
-        for path in (
-            "",
-            "?mode=flashlight&item=1",
-            "?mode=shop&item=1",
-            "?mode=shop",
-            f"?filter={HOSTILE}&box={HOSTILE}",
-        ):
-            page.goto(hostile.url + path)
-            page.wait_for_load_state("networkidle")
-            page.get_by_role("button", name="Filters").click()
-            page.keyboard.press("Escape")
-            assert page.evaluate("window.pwned") is None
-            links = page.locator("main a").evaluate_all("links => links.map(link => link.protocol)")
-            assert set(links) <= {"http:", "https:"}
-            assert page.locator("img[src=x], main script, main b").count() == 0
-        assert page.get_by_text("onerror").count() > 0 or page.locator("[alt*=onerror]").count() > 0
-    finally:
-        hostile.stop()
+    page = open_page(hostile, DESKTOP)
+    expect(page.locator("#gallery-feed a").first).to_be_visible()
+    for path in (
+        "",
+        "?mode=flashlight&item=1",
+        "?mode=shop&item=1",
+        "?mode=shop",
+        f"?filter={HOSTILE}&box={HOSTILE}",
+    ):
+        page.goto(hostile.url + path)
+        page.wait_for_load_state("networkidle")
+        page.get_by_role("button", name="Filters").click()
+        page.keyboard.press("Escape")
+        assert page.evaluate("window.pwned") is None
+        links = page.locator("main a").evaluate_all("links => links.map(link => link.protocol)")
+        assert set(links) <= {"http:", "https:"}
+        assert page.locator("img[src=x], main script, main b").count() == 0
+    assert page.get_by_text("onerror").count() > 0 or page.locator("[alt*=onerror]").count() > 0
