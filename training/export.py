@@ -31,9 +31,10 @@ from training.checkpoint import Checkpoint
 from training.model import Unified
 from visearch import images
 from visearch.codes import U8
-from visearch.embedder import CONTRACT, METADATA_KEY, Card, Embedder, prepare, shorter_side
+from visearch.embedder import CONTRACT, Card, Embedder, prepare, shorter_side
 from visearch.errors import ImageError, UsageError, VisearchError
 from visearch.files import read_limited, write_durably
+from visearch.runtime import METADATA_KEY
 
 OPSET = 18
 SMALLEST_HALVED = 1024  # elements; biases and scales are small and stay float32

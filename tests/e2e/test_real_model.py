@@ -1,9 +1,8 @@
-"""The same modes with a model that knows things: the shipped one, else the baseline of ../shared."""
+"""The same modes with the model that ships."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -22,12 +21,9 @@ SHOPPED = (
 
 
 @pytest.fixture(scope="module")
-def real_store(
-    browser: Browser, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
-    """The home store under a real model, with the detector that is installed, if one is."""
-    model: Path = models.default_model() or request.getfixturevalue("baseline")
-    with serving(index(tmp_path_factory.mktemp("real") / "homestore", model)) as served:
+def real_store(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The home store under the shipped model, with the detector that is installed, if one is."""
+    with serving(index(tmp_path_factory.mktemp("real") / "homestore", models.default_model())) as served:
         yield served
 
 

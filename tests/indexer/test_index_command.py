@@ -539,13 +539,11 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
     assert "its codes were made by tiny 1" in done.err
 
 
-def test_without_a_model_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_model_is_named_the_shipped_one_indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VISEARCH_MODEL")
     save_all(tmp_path / "pics", range(2))
-    done = visearch("index", "pics")
-    assert (done.code, done.out) == (1, "")
-    assert done.err == "Error: no embedding model: name an .onnx file with --model or VISEARCH_MODEL\n"
-    assert not Path(".visearch").exists()
+    assert index("pics") == counted(added=2, items=2)
+    assert json.loads(visearch("info", "--json").out)["generation"]["model"] == "unified"
 
 
 # Orientation

@@ -25,8 +25,9 @@ from training.export import Exported, export, find_pictures, halve_weights
 from training.model import Unified
 from training.recipe import Backbone, Card, Data, Embedding, Recipe
 from visearch.cli import cli
-from visearch.embedder import Embedder, _onnxruntime
+from visearch.embedder import Embedder
 from visearch.errors import UsageError, VisearchError
+from visearch.runtime import _onnxruntime
 
 SIDE = 64
 EMBEDDING = Embedding(dim=64, groups=16, size=SIDE)
@@ -87,7 +88,7 @@ def test_both_runtimes_give_the_embeddings_of_torch_for_any_batch(
 ) -> None:
     path, model, _ = made
     embedder = Embedder(path, "float32")
-    run = embedder.embed if runtime == "openvino" else _onnxruntime(path, "CPUExecutionProvider")[-1]
+    run = embedder.embed if runtime == "openvino" else _onnxruntime(path, "CPUExecutionProvider").run
     for n in (1, 2, 5):
         with torch.no_grad():
             expected = model.embedding(model.features(torch.tensor(batch(n)))).numpy()

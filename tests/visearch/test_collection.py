@@ -73,10 +73,9 @@ def test_a_collection_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert not (tmp_path / "c").exists()
 
 
-def test_without_a_model_nothing_is_made(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"no embedding model: name an \.onnx file with --model or VISEARCH_MODEL"):
-        Collection.open(tmp_path / "c", create=True)
-    assert not (tmp_path / "c").exists()
+def test_where_no_model_is_named_the_shipped_one_is_taken(tmp_path: Path) -> None:
+    with Collection.open(tmp_path / "c", create=True) as collection:
+        assert collection.generation.model == "unified"
 
 
 @pytest.mark.parametrize("content", [None, b"not a model"])

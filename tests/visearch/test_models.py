@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from visearch import models
+from visearch.embedder import Embedder
 from visearch.errors import ModelError
 
 CONTENT = bytes(range(256)) * 9000  # more than two chunks
@@ -158,7 +159,13 @@ def test_a_model_put_into_the_cache_by_hand_is_found_when_it_is_the_right_one(
     one_line(error)
 
 
-def test_a_model_is_shipped_or_there_is_no_default() -> None:
+def test_the_shipped_model_is_small_and_says_what_it_is() -> None:
     shipped = models.default_model()
-    assert shipped is None or shipped.suffix == ".onnx"
-    assert models.find("unified") == shipped
+    assert shipped == models.find("unified") == models.resolve()
+    assert shipped.stat().st_size <= 12_000_000
+    model = Embedder(shipped)
+    assert model.card.name == "unified"
+    assert model.card.embedding_dim == 1024
+    assert model.card.license == "Apache-2.0"
+    assert len(model.card.training_data) > 3
+    assert model.card.metrics

@@ -83,10 +83,9 @@ def cache_dir() -> Path:
     return Path.home() / ".cache" / "visearch" / "models"
 
 
-def default_model() -> Path | None:
-    """Return the embedding model that this release ships, or None where it ships none."""
-    path = _SHIPPED / f"{DEFAULT}.onnx"
-    return path if path.is_file() else None
+def default_model() -> Path:
+    """Return the embedding model that this release ships."""
+    return _SHIPPED / f"{DEFAULT}.onnx"
 
 
 def default_detector() -> Path | None:
@@ -226,14 +225,11 @@ def resolve(named: str | Path | None = None) -> Path:
     """The file of the embedding model to use: `named` (a file or a registry name), else the setting, else the shipped.
 
     Raises:
-        ModelError: nothing is named and nothing shipped, or what is named is not here.
+        ModelError: what is named is not here.
     """
     wanted = str(named or settings.text("model"))
     if not wanted:
-        shipped = default_model()
-        if shipped is None:
-            raise ModelError("no embedding model: name an .onnx file with --model or VISEARCH_MODEL")
-        return shipped
+        return default_model()
     return _named(wanted)
 
 
