@@ -43,10 +43,10 @@ lint: $(STAMP)  ## style and types
 	$(BIN)/mypy
 
 test: lint  ## style, types and the fast tests
-	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 test-slow: $(STAMP)  ## every test, the long amounts too
-	$(BIN)/pytest -n 2 -m 'slow or not slow' $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 --dist loadgroup -m 'slow or not slow' $(PYTEST_ARGS)
 
 docs: $(STAMP)  ## rewrite docs/settings.md from the settings table
 	$(BIN)/python docs/make_settings.py

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -25,6 +26,8 @@ def check_server(collection: Path, items: int) -> None:
     """The page, its parts and the API come out of the wheel."""
     command = [str(VISEARCH), "serve", "--collection", str(collection), "--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    limit = threading.Timer(120, server.kill)  # where it never says its address
+    limit.start()
     try:
         assert server.stdout is not None
         url = server.stdout.readline().partition(" ")[0]
@@ -36,6 +39,7 @@ def check_server(collection: Path, items: int) -> None:
         assert json.load(urlopen(url + "api/v1/items", timeout=60))["total"] == items
         assert json.load(urlopen(url + "openapi.json", timeout=60))["openapi"].startswith("3.1")
     finally:
+        limit.cancel()
         server.terminate()
         code = server.wait(60)
     assert code == 0, f"visearch serve ended with {code}"

@@ -51,6 +51,13 @@ SCREENS = (Screen("desktop", DESKTOP), Screen("phone", PHONE))
 OpenPage = Callable[..., Page]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One of several test processes does all of these, so that there is one browser and each server once."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Chromium, whose camera sees one of the home store's phone photos."""
