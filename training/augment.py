@@ -64,7 +64,9 @@ def random_region(random: Random, width: int, height: int, box: Box, least: floa
 def random_part(random: Random, box: Box, least: float) -> Box:
     """A random part of about the shape of `box`, of between `least` and all of its area."""
     x0, y0, x1, y1 = box
-    area, shape = random.uniform(least, 1), math.exp(random.uniform(-0.2, 0.2))
+    area = random.uniform(least, 1)
+    bend = min(0.2, -math.log(area))  # of more, neither side would hold the area
+    shape = math.exp(random.uniform(-bend, bend))
     wide, high = min(1.0, math.sqrt(area * shape)) * (x1 - x0), min(1.0, math.sqrt(area / shape)) * (y1 - y0)
     left, top = x0 + random.uniform() * (x1 - x0 - wide), y0 + random.uniform() * (y1 - y0 - high)
     return max(0.0, left), max(0.0, top), min(1.0, left + wide), min(1.0, top + high)

@@ -24,7 +24,7 @@ from training.data import DataSet, TrainingData
 from training.recipe import Recipe
 from visearch import images
 from visearch.codes import I64, U8
-from visearch.embedder import letterbox
+from visearch.embedder import fitted, on_white
 from visearch.errors import BoxError, ImageError, VisearchError
 from visearch.files import read_limited
 from visearch.formats import read_header
@@ -52,7 +52,12 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """As the loader calls it where there is a GPU."""
-        return replace(self, images=self.images.pin_memory())
+        return replace(
+            self,
+            images=self.images.pin_memory(),
+            labels={head: (rows.pin_memory(), ids.pin_memory()) for head, (rows, ids) in self.labels.items()},
+            unlabelled=self.unlabelled.pin_memory(),
+        )
 
 
 class Mix:
@@ -129,7 +134,10 @@ class Batches:
         Raises:
             VisearchError: picture after picture of a data set cannot be decoded.
         """
-        slots = self.mix.step(step)[self.rank :: self.world]
+        joint = self.mix.step(step)
+        each = len(joint) // self.world
+        # Neighbours, not every world-th slot: sets take turns, and one process would see only some of them.
+        slots = joint[self.rank * each : (self.rank + 1) * each]
         pixels = np.empty((len(slots), self.size, self.size, 3), np.uint8)
         labels: dict[str, tuple[list[int], list[int]]] = {head: ([], []) for head in self.heads}
         unlabelled: list[int] = []
@@ -217,7 +225,7 @@ def view(path: Path, box: images.Box, size: int, crop: float, jitter: float, ran
     if random.uniform() < (augment.PADDED_WHOLE if box == WHOLE else augment.PADDED_BOX):
         region = augment.random_part(random, region, max(crop, augment.LEAST_PADDED))
         picture = images.decode(data, min_side=least, box=region)
-        pixels = letterbox(picture, region, (size, size), Image.Resampling.BICUBIC)
+        pixels = fitted(picture, region, (size, size), Image.Resampling.BICUBIC)
     else:
         header = read_header(data)
         if header is None:  # only decoding tells its size
@@ -234,7 +242,7 @@ def view(path: Path, box: images.Box, size: int, crop: float, jitter: float, ran
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if jitter:
         image = augment.change_colours(random, image, jitter)
-    return np.asarray(augment.as_by_phone(random, image))
+    return on_white(np.asarray(augment.as_by_phone(random, image)), (size, size))  # last: white as in use
 
 
 def _labels(data_set: DataSet, class_ids: dict[str, dict[str, int]]) -> dict[str, I64]:

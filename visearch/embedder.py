@@ -225,7 +225,8 @@ def prepare(card: Card, picture: Picture, box: Box = WHOLE) -> U8:
     if mode == "squash":
         return resize(picture, box, (card.width, card.height), resample)
     if mode == "pad":
-        return letterbox(picture, box, (card.width, card.height), resample)
+        size = (card.width, card.height)
+        return on_white(fitted(picture, box, size, resample), size)
     width = (box[2] - box[0]) * picture.width
     height = (box[3] - box[1]) * picture.height
     # A centre crop after resizing is one resize of the part that survives the crop.
@@ -238,17 +239,21 @@ def prepare(card: Card, picture: Picture, box: Box = WHOLE) -> U8:
     return resize(picture, part, (card.width, card.height), resample)
 
 
-def letterbox(picture: Picture, box: Box, size: tuple[int, int], resample: Image.Resampling) -> U8:
-    """The region `box` of a picture as large as fits into the middle of white, uint8 [height, width, 3]; `size` is
-    (width, height)."""
+def fitted(picture: Picture, box: Box, size: tuple[int, int], resample: Image.Resampling) -> U8:
+    """The region `box` of a picture, undistorted, as large as fits into `size` (width, height): uint8 [h, w, 3]."""
     from visearch.images import resize
 
     width, height = (box[2] - box[0]) * picture.width, (box[3] - box[1]) * picture.height
     scale = min(size[0] / width, size[1] / height)
-    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return resize(picture, box, (max(1, round(width * scale)), max(1, round(height * scale))), resample)
+
+
+def on_white(pixels: U8, size: tuple[int, int]) -> U8:
+    """Pixels uint8 [h, w, 3] in the middle of white of `size` (width, height): uint8 [height, width, 3]."""
+    height, width = pixels.shape[:2]
     canvas = np.full((size[1], size[0], 3), PAD_COLOUR, np.uint8)
-    top, left = (size[1] - inner[1]) // 2, (size[0] - inner[0]) // 2
-    canvas[top : top + inner[1], left : left + inner[0]] = resize(picture, box, inner, resample)
+    top, left = (size[1] - height) // 2, (size[0] - width) // 2
+    canvas[top : top + height, left : left + width] = pixels
     return canvas
 
 

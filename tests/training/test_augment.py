@@ -43,6 +43,17 @@ def test_a_crop_of_a_square_keeps_its_share_and_is_not_distorted_much(seed: int,
     assert wide * high >= least - 1e-6
 
 
+@given(seeds, st.one_of(st.just(WHOLE), boxes()), st.floats(0.05, 1))
+def test_a_part_lies_within_the_box_and_keeps_its_share(
+    seed: int, box: tuple[float, float, float, float], least: float
+) -> None:
+    x0, y0, x1, y1 = augment.random_part(np.random.default_rng(seed), box, least)
+    assert box[0] - 1e-9 <= x0 < x1 <= box[2] + 1e-9
+    assert box[1] - 1e-9 <= y0 < y1 <= box[3] + 1e-9
+    share = (x1 - x0) * (y1 - y0) / ((box[2] - box[0]) * (box[3] - box[1]))
+    assert least - 1e-6 <= share <= 1 + 1e-6
+
+
 def test_no_jitter_changes_nothing() -> None:
     image = picture(3)
     changed = augment.change_colours(np.random.default_rng(0), image, 0.0)

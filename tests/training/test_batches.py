@@ -14,11 +14,14 @@ from hypothesis import strategies as st
 pytest.importorskip("torch")
 
 import torch
+from PIL import Image
 
-from tests.training.tiny_run import CHANNEL, SCHEDULE, folder_of_classes, loose_pictures, recipe_of
-from training import data
-from training.batches import REPLACEMENTS, Batch, Batches, Mix
+from tests.pictures import picture as smooth
+from tests.training.tiny_run import CHANNEL, EMBEDDING, SCHEDULE, folder_of_classes, loose_pictures, recipe_of
+from training import augment, data, validation
+from training.batches import REPLACEMENTS, Batch, Batches, Mix, view
 from training.recipe import Data, Recipe
+from visearch import embedder, images
 from visearch.errors import VisearchError
 
 sizes_and_shares = st.lists(
@@ -132,14 +135,20 @@ def test_the_same_batches_whatever_the_workers_and_wherever_one_begins(recipe: R
 def test_processes_share_out_the_joint_batch(recipe: Recipe) -> None:
     joint = batches_of(replace(recipe, schedule=replace(recipe.schedule, batch=12))).make(4)
     parts = [batches_of(recipe, rank, 2).make(4) for rank in range(2)]
-    together = torch.stack([part.images for part in parts], dim=1).flatten(0, 1)
-    assert torch.equal(together, joint.images)
+    assert torch.equal(torch.cat([part.images for part in parts]), joint.images)
     assert sum(len(part.unlabelled) for part in parts) == len(joint.unlabelled)
 
 
-def test_a_box_is_what_is_shown_with_a_little_around_it(tmp_path: Path) -> None:
-    from PIL import Image
+def test_every_process_sees_every_set(recipe: Recipe) -> None:
+    """Two sets take turns, so that every second picture is of the same."""
+    two = replace(recipe, data=(recipe.data[0], recipe.data[2]))
+    for step in range(3):
+        for rank in range(2):
+            batch = batches_of(two, rank, 2).make(step)
+            assert len(batch.labels["colour"][0]) == len(batch.unlabelled) == 3
 
+
+def test_a_box_is_what_is_shown_with_a_little_around_it(tmp_path: Path) -> None:
     pixels = np.zeros((100, 100, 3), np.uint8)
     pixels[20:60, 30:70] = (250, 0, 0)
     Image.fromarray(pixels).save(tmp_path / "scene.png")
@@ -150,6 +159,48 @@ def test_a_box_is_what_is_shown_with_a_little_around_it(tmp_path: Path) -> None:
     shown = batches_of(recipe).make(0).images[..., 0].float().mean(dim=(1, 2))
     # Of the whole picture 16% is red; of the box and 20% on every side, 51%.
     assert shown.min() > 0.45 * 250
+
+
+WIDE = (0.1, 0.4, 0.9, 0.6)  # four times as wide as high
+
+
+def scene(folder: Path) -> Path:
+    """A dark photo, so that white is none of it."""
+    Image.fromarray(np.asarray(smooth(1, (600, 600))) // 3).save(folder / "scene.jpg", quality=95)
+    return folder / "scene.jpg"
+
+
+def test_a_padded_view_is_what_the_model_sees_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(augment, "PHONE", 0.0)
+    monkeypatch.setattr(augment, "PADDED_BOX", 1.0)
+    path, size = scene(tmp_path), 96
+    card = validation.card_of(recipe_of(embedding=replace(EMBEDDING, size=size)))
+    for seed in range(4):
+        shown = view(path, WIDE, size, crop=0.4, jitter=0.0, random=np.random.default_rng(seed))
+        again = np.random.default_rng(seed)  # draws the same part
+        region = augment.loosen(again, WIDE)
+        again.uniform()
+        region = augment.random_part(again, region, augment.LEAST_PADDED)
+        used = embedder.prepare(card, images.decode(path.read_bytes()), region).astype(int)
+        if again.uniform() < 0.5:
+            used = used[:, ::-1]
+        assert np.abs(shown - used).mean() < 1.5
+        assert np.array_equal(shown == 255, used == 255)
+
+
+def test_colours_and_cameras_leave_the_white_around_a_box_white(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(augment, "PHONE", 1.0)
+    monkeypatch.setattr(augment, "PADDED_BOX", 1.0)
+    path, size = scene(tmp_path), 64
+    for seed in range(20):
+        shown = view(path, WIDE, size, crop=0.4, jitter=0.3, random=np.random.default_rng(seed))
+        inside = (shown != 255).any(axis=(1, 2))
+        rows = np.flatnonzero(inside)
+        assert inside[rows[0] : rows[-1] + 1].all()
+        assert 0 < len(rows) < size / 2  # the rest is white to the last bit, above and below
+        assert abs(rows[0] - (size - 1 - rows[-1])) <= 1
 
 
 def test_a_picture_that_cannot_be_decoded_is_replaced_and_told(recipe: Recipe) -> None:
