@@ -69,10 +69,13 @@ FORGETTING = "Against forgetting"
 
 
 def rows(base: Recipe) -> tuple[Row, ...]:
-    """All rows for a recipe; those that change nothing in it are left out."""
+    """All rows for a recipe; those that change nothing in it, and those made from such a row, are left out."""
     plain = {"embedding.relu": False, "embedding.dropout": 0.0}
     published = plain | {"embedding.head": "normalized"}
     lower = {"schedule.backbone_rate": base.schedule.backbone_rate / 10}
+    distill_all: dict[str, Any] = {"retention.distill_on": "all"} if base.retention.distill else {}
+    less: dict[str, Any] = {f"data.{data.name}": None for data in base.data if not data.heads}
+    less |= distill_all if less else {}
     every = (
         Row(BASELINE, EMBEDDING, "ImageNet backbone, random projection, GroupNorm: untrained", trained=False),
         Row("normalized", EMBEDDING, "LayerNorm and normalised softmax (1811.12649)", published),
@@ -80,19 +83,28 @@ def rows(base: Recipe) -> tuple[Row, ...]:
         Row("relu", EMBEDDING, "+ ReLU", {"embedding.dropout": 0.0}),
         Row(UNIFIED, EMBEDDING, "+ dropout = unified"),
         Row("proportional", BALANCE, "no balancing: data sets by their sizes", {"schedule.mix": "proportional"}),
+        Row("uniform", BALANCE, "as much of each data set", {"schedule.mix": "uniform"}),
         Row("gradnorm", BALANCE, "GradNorm", {"schedule.balance": "gradnorm"}),
         *(_alone(base, sets) for sets in families(base)),
         *(_length(bits) for bits in CODE_LENGTHS),
         Row("no_distillation", FORGETTING, "no distillation", {"retention.distill": 0.0}),
-        Row("distill_all", FORGETTING, "distillation on all pictures", {"retention.distill_on": "all"}),
+        Row("distill_all", FORGETTING, "distillation on all pictures", distill_all),
+        Row("less_varied", FORGETTING, "less varied: the same without the unlabelled pictures", less),
         Row("low_rate", FORGETTING, "a tenth of the backbone's rate", lower),
         Row("layer_decay", FORGETTING, "rates that fall by 0.8 a layer", {"retention.layer_decay": 0.8}),
-        *(_average(UNIFIED, f"average_{share}", "", share) for share in (30, 50, 70)),
-        _average("no_distillation", "plain_average_50", "no distillation, ", 50),
+        *(_average(UNIFIED, f"average_{share}", "", share) for share in (30, 50, 70, 100)),
+        *(_average("no_distillation", f"plain_average_{share}", "no distillation, ", share) for share in (50, 100)),
         Row("seed", FORGETTING, "unified, another seed: how much chance there is in a run", {"seed": base.seed + 1}),
-        Row("soup", FORGETTING, "mean of unified and the other seed", made_from=(UNIFIED, "seed")),
+        Row(
+            "soup",
+            FORGETTING,
+            "mean of unified, the lower rate and the falling rates: runs of one start",
+            made_from=(UNIFIED, "low_rate", "layer_decay"),
+        ),
     )
-    return tuple(row for row in every if row.name == UNIFIED or not _changes_nothing(row, base))
+    kept = [row for row in every if row.name == UNIFIED or not _changes_nothing(row, base)]
+    names = {row.name for row in kept}
+    return tuple(row for row in kept if names.issuperset(row.made_from))
 
 
 def families(base: Recipe) -> list[tuple[str, ...]]:
@@ -108,10 +120,17 @@ def families(base: Recipe) -> list[tuple[str, ...]]:
 
 
 def _alone(base: Recipe, sets: tuple[str, ...]) -> Row:
-    """Only these labelled data sets, and the unlabelled ones."""
-    others = {f"data.{data.name}": None for data in base.data if data.heads and data.name not in sets}
+    """Only these labelled data sets, and the unlabelled ones at the share of a batch that they have in the base."""
+    changes: dict[str, Any] = {f"data.{data.name}": None for data in base.data if data.heads and data.name not in sets}
+    if changes and base.schedule.mix != "proportional":  # there the sizes of the sets are their shares
+        weights = {data.name: data.weight if base.schedule.mix == "weighted" else 1.0 for data in base.data}
+        left = sum(weights[name] for name in sets) / sum(weights[data.name] for data in base.data if data.heads)
+        changes["schedule.mix"] = "weighted"
+        for data in base.data:
+            if f"data.{data.name}" not in changes:
+                changes[f"data.{data.name}.weight"] = weights[data.name] * (1.0 if data.heads else left)
     name = "only_" + sets[0].replace(" ", "_")
-    return Row(name, ALONE, f"only {', '.join(sets)}", others)
+    return Row(name, ALONE, f"only {', '.join(sets)}", changes)
 
 
 def _length(bits: int) -> Row:
@@ -121,6 +140,8 @@ def _length(bits: int) -> Row:
 
 def _average(of: str, name: str, what: str, share: int) -> Row:
     title = f"{what}average: {share}% of the end, the rest of the warm start"
+    if share == 100:
+        title = f"{what}no average: the end alone"
     return Row(name, FORGETTING, title, made_from=(of,), share=share / 100)
 
 

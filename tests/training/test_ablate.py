@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -48,11 +49,36 @@ def test_every_row_changes_what_it_says() -> None:
     assert by_name["normalized"].changes["embedding.head"] == "normalized"
     assert by_name["proportional"].changes == {"schedule.mix": "proportional"}
     assert by_name["gradnorm"].changes == {"schedule.balance": "gradnorm"}
-    assert by_name["only_groceries"].changes == {"data.products": None, "data.rooms": None, "data.clothes": None}
-    assert by_name["only_products"].changes == {"data.groceries": None, "data.clothes": None}
+    assert gone(by_name["only_groceries"]) == {"data.products", "data.rooms", "data.clothes"}
+    assert gone(by_name["only_products"]) == {"data.groceries", "data.clothes"}
+    assert by_name["distill_all"].changes == {"retention.distill_on": "all"}
+    assert by_name["less_varied"].changes == {"data.photos without labels": None, "retention.distill_on": "all"}
+    assert by_name["soup"].made_from == (UNIFIED, "low_rate", "layer_decay")
+    assert {name for name in by_name if "average" in name} == {
+        *(f"average_{share}" for share in (30, 50, 70, 100)),
+        *(f"plain_average_{share}" for share in (50, 100)),
+    }
     assert by_name["low_rate"].changes == {"schedule.backbone_rate": BASE.schedule.backbone_rate / 10}
     for row in by_name.values():
         assert set(row.made_from) <= by_name.keys()
+
+
+def gone(row: ablate.Row) -> set[str]:
+    return {key for key, value in row.changes.items() if value is None}
+
+
+@pytest.mark.parametrize("mix", ["uniform", "weighted"])
+def test_alone_a_task_leaves_the_unlabelled_pictures_their_share(mix: Literal["uniform", "weighted"]) -> None:
+    weights = (3.0, 2.0, 1.0, 0.5, 2.5)
+    sets = tuple(replace(each, weight=weight) for each, weight in zip(BASE.data, weights, strict=True))
+    base = replace(BASE, data=sets, schedule=replace(BASE.schedule, mix=mix))
+    share = {"uniform": 1 / 5, "weighted": 2.5 / 9}[mix]
+    for row in rows(base):
+        if row.table == ablate.ALONE:
+            assert row.changes["schedule.mix"] == "weighted"
+            kept = {key: value for key, value in row.changes.items() if key.endswith(".weight")}
+            assert kept["data.photos without labels.weight"] / sum(kept.values()) == pytest.approx(share)
+            assert len(kept) + len(gone(row)) == 5
 
 
 def test_code_lengths_are_those_that_the_recipe_has_not() -> None:
@@ -68,13 +94,20 @@ def test_code_lengths_are_those_that_the_recipe_has_not() -> None:
 def test_a_row_that_changes_nothing_is_left_out() -> None:
     plain = replace(BASE, retention=Retention(), embedding=Embedding(dropout=0.0))
     left_out = {row.name for row in rows(BASE)} - {row.name for row in rows(plain)}
-    assert {"no_distillation", "relu"} <= left_out
+    assert left_out == {"no_distillation", "distill_all", "plain_average_50", "plain_average_100", "relu"}
+    assert "uniform" not in {row.name for row in rows(BASE)}
+    weighted = replace(BASE, schedule=replace(BASE.schedule, mix="weighted"))
+    assert "uniform" in {row.name for row in rows(weighted)}
+    falling = rows(replace(BASE, retention=Retention(layer_decay=0.8)))
+    assert not {"layer_decay", "soup"} & {row.name for row in falling}
+    for row in (*rows(plain), *falling):
+        assert set(row.made_from) <= {each.name for each in (*rows(plain), *falling)}
 
 
 def test_a_row_comes_after_what_it_is_made_from() -> None:
     every = {row.name: row for row in rows(BASE)}
     wanted = [row.name for row in ablate._with_needed(every, ["soup", "average_30"])]
-    assert wanted == [UNIFIED, "seed", "soup", "average_30"]
+    assert wanted == [UNIFIED, "low_rate", "layer_decay", "soup", "average_30"]
     with pytest.raises(UsageError, match="no row dropout; there are imagenet"):
         ablate._with_needed(every, ["dropout"])
 
