@@ -283,6 +283,9 @@ def _method(model: Measured, baseline: Measured) -> Iterator[Block]:
             "The home store is rendered, its truth exact; the other pictures are photographs of public data sets, kept"
             " out of training where a title says unseen or never trained on. The figures are of one run of training:"
             " another seed would give slightly others.",
+            "The best epoch of a training is the one that did best on validations which hold a part of the val queries"
+            " reported here, so those figures flatter a little. The iconic pictures of seen classes are among those"
+            " trained on; the photos that ask for them are not.",
         ]
     )
     yield Grid(

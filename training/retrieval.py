@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -296,6 +299,7 @@ def save(results: Mapping[str, Result], file: Path) -> None:
                 arrays[f"{name}/{way}/{measure}"] = values
         for key in _OVERALL:
             arrays[f"{name}/{key}"] = getattr(rankings, key)
+        arrays[f"{name}/{_DATA}"] = np.array(_fingerprint(result.task))
     stream = BytesIO()
     np.savez_compressed(stream, **arrays)
     write_durably(file, stream.getvalue())
@@ -305,7 +309,7 @@ def load(tasks: Sequence[Task], file: Path) -> dict[str, Result]:
     """The results that `save` kept, of those of `tasks` that are among them.
 
     Raises:
-        VisearchError: the file cannot be read, or a task has other queries or another corpus by now.
+        VisearchError: the file cannot be read, or a task asks otherwise by now (other pictures, boxes, labels, groups).
     """
     found = {}
     try:
@@ -313,18 +317,30 @@ def load(tasks: Sequence[Task], file: Path) -> dict[str, Result]:
             names = {name.split("/")[0] for name in arrays.files}
             for task in tasks:
                 if task.name in names:
+                    if str(arrays[f"{task.name}/{_DATA}"]) != _fingerprint(task):
+                        raise VisearchError(f"{file}: the data of {task.name} is not what it was; measure it again")
                     found[task.name] = _restored(task, arrays)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise VisearchError(f"{file}: not results that were kept ({error})") from None
-    for name, result in found.items():
-        rankings = result.rankings
-        if len(rankings.totals) != len(result.queries) or rankings.binary.items.max() >= len(result.task.corpus):
-            raise VisearchError(f"{file}: the data of task {name} is not what it was; measure it again")
     return found
+
+
+def _fingerprint(task: Task) -> str:
+    """SHA-256 of what is asked of what: places, labels and groups, the same wherever the folder of the data lies."""
+    paths = {each.path: Path(os.path.normpath(each.path.absolute())) for each in (*task.queries, *task.corpus)}
+    root = os.path.commonpath([path.parent for path in paths.values()])
+    own = {str(path): str(whole.relative_to(root)) for path, whole in paths.items()}  # a path may be a label, too
+
+    def told(regions: Sequence[Region]) -> list[Any]:
+        return [[own[str(r.path)], r.box, sorted(own.get(name, name) for name in r.labels), r.group] for r in regions]
+
+    rules = [task.leave_self_out, task.within_group]
+    return hashlib.sha256(json.dumps([told(task.queries), told(task.corpus), rules]).encode()).hexdigest()
 
 
 _HEADS = ("items", "regions", "distances", "scores", "relevant")
 _OVERALL = ("totals", "answers", "hit_distances", "miss_distances")
+_DATA = "data"
 
 
 def _restored(task: Task, arrays: Mapping[str, Any]) -> Result:

@@ -154,7 +154,11 @@ def _visit(photo: Region) -> str:
 
 
 def _unseen(sources: Sources) -> frozenset[str]:
-    return frozenset((sources.shared / "datasets" / "grocery" / "unseen.txt").read_text(encoding="utf-8").split())
+    file = sources.shared / "datasets" / "grocery" / "unseen.txt"
+    try:
+        return frozenset(file.read_text(encoding="utf-8").split())
+    except OSError:
+        raise Unavailable(f"no {file}; VISEARCH_SHARED names the folder of data sets") from None
 
 
 def _by_seen(rows: Sequence[Row], unseen: Collection[str]) -> dict[str, tuple[Region, ...]]:
@@ -294,11 +298,11 @@ def browse_clothing(sources: Sources) -> Iterator[Task]:
     yield _each_other("browse_clothing", "photo of a garment finds its type", rows)
 
 
-# General knowledge: kinds of pictures that nothing was trained on
+# General knowledge: pictures that nothing was trained on
 
 
 def general(sources: Sources) -> Iterator[Task]:
-    """What a model that learned our tasks may forget: product types never trained on, and parts of one picture."""
+    """What a model that learned our tasks may forget: product types, and parts of one photo, never trained on."""
     ikea = [row for row in sources.rows("ikea") if row.values["domain"] == "product" and row.label]
     yield _each_other("general_ikea_types", "furniture picture finds its type, never trained on", ikea)
     fashion = sources.rows("fashion-products-small")
@@ -309,10 +313,11 @@ def general(sources: Sources) -> Iterator[Task]:
         _whole(fashion),
         leave_self_out=True,
     )
-    photos = [row.path for name in ("imagenet-samples", "natural-free") for row in sources.rows(name)]
+    scenes = [row for name in ("coco256", "ikea") for row in sources.rows(name) if row.values["domain"] == "scene"]
+    photos = [row.path for row in (*scenes, *(row for row in sources.rows("caltech101") if row.among("val")))]
     yield Task(
         "general_parts",
-        "upper left of a photo finds its lower right",
+        "upper left of a photo finds its lower right, photos never trained on",
         tuple(Region(path, frozenset([str(path)]), LEFT_PART) for path in photos),
         tuple(Region(path, frozenset([str(path)]), RIGHT_PART) for path in photos),
         one_answer=True,

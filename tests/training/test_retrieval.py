@@ -1,6 +1,7 @@
 """A task is measured as its definition says: who may be found, what is right, and what is only chance."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from zlib import crc32
@@ -125,8 +126,18 @@ def test_kept_results_come_back_and_those_of_other_data_do_not(tmp_path: Path) -
     back = retrieval.load([task], tmp_path / "r.npz")["t"]
     assert back.to_json() == result.to_json()
     assert (back.rankings.hit_distances == result.rankings.hit_distances).all()
-    with pytest.raises(VisearchError, match="is not what it was"):
-        retrieval.load([Task("t", "", corpus[:3], corpus, leave_self_out=True)], tmp_path / "r.npz")
+    turned = (replace(corpus[0], labels=corpus[-1].labels), *corpus[1:-1], replace(corpus[-1], labels=corpus[0].labels))
+    for queries, other in (
+        (corpus[:3], corpus),
+        (corpus, turned),  # as many of each
+        (corpus, (*corpus[:-1], replace(corpus[-1], path=Path("c9")))),
+        (corpus, (*corpus[:-1], replace(corpus[-1], box=(0, 0, 1, 0.5)))),
+        (corpus, (*corpus[:-1], replace(corpus[-1], group="a"))),
+    ):
+        with pytest.raises(VisearchError, match="is not what it was"):
+            retrieval.load([Task("t", "", queries, other, leave_self_out=True)], tmp_path / "r.npz")
+    moved = tuple(replace(each, path=Path("/elsewhere") / each.path) for each in corpus)
+    assert retrieval.load([replace(task, queries=moved, corpus=moved)], tmp_path / "r.npz")
     (tmp_path / "r.npz").write_bytes(b"no results")
     with pytest.raises(VisearchError, match=r"r\.npz"):
         retrieval.load([task], tmp_path / "r.npz")

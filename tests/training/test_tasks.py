@@ -83,6 +83,14 @@ def test_seen_and_unseen_groceries_are_apart(shared: Path) -> None:
     assert not {each.path for each in apart.queries} & {each.path for each in apart.corpus}
 
 
+def test_groceries_without_the_list_of_unseen_classes_are_not_here(tmp_path: Path) -> None:
+    grocery = tmp_path / "datasets" / "grocery"
+    grocery.mkdir(parents=True)
+    (grocery / "labels.csv").write_text("path,class,domain,split\n")
+    _, unavailable = tasks.build(tasks.Sources(tmp_path, NOWHERE), ["lens_iconic"])
+    assert "unseen.txt" in unavailable["lens_iconic"]
+
+
 def test_flashlight_searches_classes_that_are_not_trained_on(shared: Path) -> None:
     from visearch.manifest import read_manifest
 
@@ -116,7 +124,10 @@ def test_rooms_of_photographs_need_a_detector_and_take_any(shared: Path) -> None
 
 def test_general_knowledge_is_asked_of_parts_that_share_little(shared: Path) -> None:
     task = of_shared(shared, "general")["general_parts"]
-    assert len(task.queries) == 1315
+    assert len(task.queries) == 128 + 125 + 440
+    trained = {row.path for row in tasks.Sources(shared, NOWHERE).rows("caltech101") if not row.among("val")}
+    assert not trained & {query.path for query in task.queries}
+    assert not [query for query in task.queries if {"imagenet-samples", "natural-free"} & set(query.path.parts)]
     left, right = tasks.LEFT_PART, tasks.RIGHT_PART
     common = (left[2] - right[0]) * (left[3] - right[1])
     assert 0 < common / (left[2] * left[3]) < 0.25
