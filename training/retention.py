@@ -30,6 +30,7 @@ def similarity_loss(embeddings: Tensor, start: Tensor) -> Tensor:
 
     How alike pictures are is kept, and the space may turn (similarity-preserving distillation, arXiv 1907.09682). It is
     asked of the embeddings that searches compare, not of the backbone's features, which a projection may still distort.
+    With several processes (DistributedDataParallel) each compares the pictures of its own batch only.
     """
     return functional.mse_loss(_cosines(embeddings), _cosines(start))
 
