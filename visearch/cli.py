@@ -633,11 +633,14 @@ def models_list(as_json: bool) -> None:
     Example:
       visearch models list
     """
-    from visearch import models
+    from visearch import embedder, models
 
     if as_json:
         _print_json([vars(card) for card in models.list_models()])
         return
+    shipped = embedder.load(models.default_model()).card
+    about = f"{shipped.embedding_dim} bits, version {shipped.version}; what is used where none is named"
+    click.echo(f"{models.DEFAULT:<16} {'embedding':<10} {'here':<8} {shipped.license:<12} {about}")
     for card in models.list_models():
         here = "here" if models.find(card.name) else f"{card.size / settings.MEGABYTE:.1f} MB"
         click.echo(f"{card.name:<16} {card.kind:<10} {here:<8} {card.license:<12} {card.description}")
@@ -668,11 +671,11 @@ def models_info(name: str) -> None:
     """
     from visearch import models
 
-    if Path(name).is_file():
+    file = models.default_model() if name == models.DEFAULT else Path(name)
+    if file.is_file():
         from visearch import detector, embedder
 
-        is_detector = detector.is_detector(Path(name))
-        model = detector.load(Path(name)) if is_detector else embedder.load(Path(name))
+        model = detector.load(file) if detector.is_detector(file) else embedder.load(file)
         _print_json({"sha256": model.sha256, **asdict(model.card)})
         return
     _print_json(vars(models.info(name)))
