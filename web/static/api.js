@@ -7,8 +7,8 @@
  * @typedef {{item: number, region: number, box: Box, distance: number, score: number, closeness: string, duplicates: number,
  *            width: number, height: number, metadata: Record<string, unknown>, product: Product|null, image_url: string, thumbnail_url: string}} Match
  * @typedef {{box: Box, label: string, category: string|null, score: number}} Detected
- * @typedef {Detected & {matches: Match[], relevant?: number}} Look
- * @typedef {{query_id: string, mode: string, model: string, generation: number, score: string, width: number, height: number, box?: Box|null,
+ * @typedef {Detected & {matches: Match[], relevant?: number, first?: number}} Look
+ * @typedef {{query_id: string, mode: string, collection: string, model: string, generation: number, score: string, width: number, height: number, box?: Box|null,
  *            took: Record<string, number>, logged: boolean}} Head
  * @typedef {Head & {matches: Match[], relevant: number, next_cursor: string|null, objects?: Detected[]}} Found
  * @typedef {Head & {detector: string|null, objects: Look[]}} Looks
@@ -133,9 +133,9 @@ export const facets = () => request("facets", { query: { collection: current().c
 /** @returns {Promise<{collections: {name: string, items: number}[]}>} */
 export const collections = () => request("collections");
 
-/** Tell the search log which match was opened, where one is kept. @param {Head} head @param {number} item @param {number} rank from 0 */
+/** Tell the search log which match was opened, where one is kept. @param {Head} head @param {number} item @param {number} rank from 0, in the whole answer */
 export function clicked(head, item, rank) {
   if (!head.logged) return;
   // The log is for the collection's keeper: a person's way is not held up by it.
-  request("clicks", { method: "POST", json: { query_id: head.query_id, item, rank } }).catch(() => {});
+  request("clicks", { method: "POST", json: { query_id: head.query_id, item, rank, collection: head.collection } }).catch(() => {});
 }

@@ -7,6 +7,7 @@ export const cameraAllowed = () => isSecureContext && Boolean(navigator.mediaDev
 export class Camera {
   /** @type {MediaStream|null} */
   #stream = null;
+  #starts = 0; // and stops: a camera that comes after a later one is let go
   facing = "environment";
 
   /** @param {HTMLVideoElement} video */
@@ -18,20 +19,33 @@ export class Camera {
     return this.#stream !== null;
   }
 
-  /** Start, or start again with the other lens. Raises DOMException: NotAllowedError, NotFoundError, NotReadableError. */
+  /**
+   * Start, or start again with the other lens. Raises DOMException: NotAllowedError, NotFoundError, NotReadableError.
+   * @returns {Promise<boolean>} false: stopped or started anew meanwhile
+   */
   async start() {
     this.stop();
-    const stream = await navigator.mediaDevices.getUserMedia({
-      audio: false,
-      video: { facingMode: { ideal: this.facing }, width: { ideal: 1920 }, height: { ideal: 1080 } },
-    });
-    this.#stream = stream;
-    this.video.srcObject = stream;
-    await this.video.play();
+    const number = this.#starts;
+    try {
+      const stream = await navigator.mediaDevices.getUserMedia({
+        audio: false,
+        video: { facingMode: { ideal: this.facing }, width: { ideal: 1920 }, height: { ideal: 1080 } },
+      });
+      if (number !== this.#starts) release(stream);
+      else {
+        this.#stream = stream;
+        this.video.srcObject = stream;
+        await this.video.play();
+      }
+    } catch (error) {
+      if (number === this.#starts) throw error;
+    }
+    return number === this.#starts;
   }
 
   stop() {
-    this.#stream?.getTracks().forEach((track) => track.stop());
+    this.#starts++;
+    release(this.#stream);
     this.#stream = null;
     this.video.srcObject = null;
   }
@@ -73,3 +87,6 @@ export class Camera {
     return toBlob(canvas);
   }
 }
+
+/** @param {MediaStream|null} stream */
+const release = (stream) => stream?.getTracks().forEach((track) => track.stop());

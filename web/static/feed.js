@@ -16,6 +16,7 @@ export class Feed {
   #next = null;
   /** @type {((cursor: string|null, signal: AbortSignal) => Promise<Page>)|null} */
   #load = null;
+  #again = () => {};
 
   /** @param {HTMLElement} place gets the list @param {{label: string, captions?: boolean, kind?: string}} options */
   constructor(place, { label, captions = false, kind = "" }) {
@@ -38,14 +39,19 @@ export class Feed {
     this.reset();
     this.skeletons();
     this.list.setAttribute("aria-busy", "true");
+    this.#again = () => this.start(load);
     return this.#page(load, null);
   }
 
-  /** Show a first page that is here already. @param {Page} page @param {(cursor: string|null, signal: AbortSignal) => Promise<Page>} [load] */
-  show(page, load) {
+  /**
+   * Show a first page that is here already. @param {Page} page
+   * @param {(cursor: string|null, signal: AbortSignal) => Promise<Page>} load @param {() => void} again repeats what gave the first page
+   */
+  show(page, load, again) {
     this.reset();
+    this.#again = again;
     this.masonry.append(page.cards);
-    this.#follow(page.next, load ?? null);
+    this.#follow(page.next, load);
   }
 
   reset() {
@@ -82,11 +88,13 @@ export class Feed {
       if (isAbort(error) || loading.signal.aborted) return;
       if (cursor === null) this.masonry.clear();
       this.sentinel.hidden = true;
-      this.trouble.replaceChildren(problemNotice(error, () => {
+      const retry = () => {
         this.trouble.replaceChildren();
         this.sentinel.hidden = !this.#next;
         this.#page(load, cursor);
-      }));
+      };
+      const forgotten = cursor !== null && error instanceof Problem && error.status === 422;
+      this.trouble.replaceChildren(forgotten ? expired(this.#again) : problemNotice(error, retry));
     } finally {
       if (this.#loading === loading) this.#loading = null;
       this.list.removeAttribute("aria-busy");
@@ -95,6 +103,9 @@ export class Feed {
     if (!this.sentinel.hidden && this.sentinel.getBoundingClientRect().top < innerHeight + 600) this.more();
   }
 }
+
+/** The server keeps the pages of the latest searches only. @param {() => void} again */
+const expired = (again) => notice({ icon: "alert", title: "These results have expired", text: "Search again to see more of them.", actions: [button("Search again", again, "retry")] });
 
 /** What went wrong, and a way on. @param {unknown} error @param {() => void} retry */
 export function problemNotice(error, retry) {

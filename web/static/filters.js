@@ -9,7 +9,6 @@ import { capital, heading } from "./words.js";
 const QUICK_KEYS = ["category", "label", "room", "type", "class"]; // first choice for the chips
 const FIRST_KEYS = ["category", "label", "room", "price", "availability", "seller", "color"]; // of the panel, before the others
 const MOST_CHIPS = 24;
-const MOST_VALUES = 60; // of one key in the panel
 
 /** @type {Promise<Facet[]>|null} */
 let asked = null;
@@ -60,6 +59,13 @@ function toggled(filter, key, value) {
   return left.length ? { ...rest, [key]: left } : rest;
 }
 
+/** The filter with one bound of a key set, or (NaN) taken away. @param {Record<string, any>} filter @param {string} key @param {string} bound @param {number} value */
+function bounded(filter, key, bound, value) {
+  const { [bound]: _, exists, ...others } = allowed(filter[key]).length ? {} : (filter[key] ?? {});
+  const range = Number.isNaN(value) ? others : { ...others, [bound]: value };
+  return Object.keys(range).length ? { ...filter, [key]: range } : toggledAll(filter, key);
+}
+
 /** The commonest values of the most telling key. @param {HTMLElement} place @param {import("./state.js").State} state @param {boolean} scenes rooms, not products */
 export async function quickChips(place, state, scenes) {
   const all = await facets();
@@ -98,8 +104,9 @@ export function activeChips(place, filter) {
   );
 }
 
-/** @param {string} key @param {Record<string, number>} range */
-function rangeText(key, { gte, gt, lte, lt }) {
+/** @param {string} key @param {Record<string, any>} range */
+function rangeText(key, { gte, gt, lte, lt, exists }) {
+  if (exists) return `With ${heading(key).toLowerCase()}`;
   const [from, to] = [gte ?? gt, lte ?? lt];
   if (from === undefined) return `${heading(key)} up to ${to}`;
   return to === undefined ? `${heading(key)} from ${from}` : `${heading(key)} ${from} to ${to}`;
@@ -135,6 +142,10 @@ function section(facet, filter) {
     return h("fieldset", {}, h("legend", {}, heading(key)), h("div", { class: "range" }, field("From", "gte", min), field("To", "lte", max)));
   }
   const chosen = allowed(filter[key]);
+  const options = [
+    ...chosen.map((value) => ({ value, count: values.find((each) => each.value === value)?.count })),
+    ...values.filter(({ value }) => !chosen.includes(value)),
+  ];
   return h(
     "fieldset",
     {},
@@ -142,21 +153,20 @@ function section(facet, filter) {
     h(
       "div",
       { class: "options" },
-      ...values.slice(0, MOST_VALUES).map(({ value, count }) =>
-        h("label", { class: "option" }, h("input", { type: "checkbox", "data-key": key, "data-value": JSON.stringify(value), checked: chosen.includes(value) }), h("span", {}, capital(String(value))), h("span", { class: "small" }, String(count))),
+      ...options.map(({ value, count }) =>
+        h("label", { class: "option" }, h("input", { type: "checkbox", "data-key": key, "data-value": JSON.stringify(value), checked: chosen.includes(value) }), h("span", {}, capital(String(value))), h("span", { class: "small" }, count)),
       ),
     ),
   );
 }
 
-/** What the panel's fields say. @returns {Record<string, any>} */
+/** The filter with what the person changed in the panel: conditions that it has no field for stay. @returns {Record<string, any>} */
 function readPanel() {
-  /** @type {Record<string, any>} */
-  const filter = {};
+  let { filter } = current();
   for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (byId("filters-body").querySelectorAll("input"))) {
     const { key = "", value, bound } = input.dataset;
-    if (bound && input.value !== "" && Number.isFinite(input.valueAsNumber)) filter[key] = { ...filter[key], [bound]: input.valueAsNumber };
-    else if (value !== undefined && input.checked) filter[key] = [...(filter[key] ?? []), JSON.parse(value)];
+    if (bound && input.value !== input.defaultValue) filter = bounded(filter, key, bound, input.valueAsNumber);
+    else if (value !== undefined && input.checked !== input.defaultChecked) filter = toggled(filter, key, JSON.parse(value));
   }
   return filter;
 }

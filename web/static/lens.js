@@ -54,12 +54,11 @@ export class Lens {
     byId("camera-text").textContent = text;
   }
 
-  /** @param {() => Promise<void>} [start] */
+  /** @param {() => Promise<boolean>} [start] */
   async #start(start = () => this.camera.start()) {
     this.element.classList.add("starting");
     try {
-      await start();
-      if (!this.#shown) return this.camera.stop();
+      if (!(await start())) return;
       this.element.classList.add("live");
       this.#torchShown(false);
       byId("camera-torch").hidden = !this.camera.hasTorch();

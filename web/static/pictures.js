@@ -26,6 +26,8 @@ export async function prepared(file) {
   const context = canvas.getContext("2d");
   if (!context) return file;
   context.imageSmoothingQuality = "high";
+  context.fillStyle = "white"; // under what is transparent: JPEG would make it black
+  context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   bitmap.close();
   return (await toBlob(canvas)) ?? file;

@@ -51,14 +51,15 @@ export class Results {
 
   /**
    * @param {Page} page the first @param {api.Head} head
-   * @param {{noun: string, nouns?: string, products: boolean, more?: (cursor: string, signal: AbortSignal) => Promise<Page>}} options
+   * @param {{noun: string, nouns?: string, products: boolean, first?: number, more?: (cursor: string, signal: AbortSignal) => Promise<Page>, again?: () => void}} options
+   * `first`: place of the first match in the answer; `again`: repeats the search
    */
-  show(page, head, { noun, nouns = `${noun}s`, products, more }) {
+  show(page, head, { noun, nouns = `${noun}s`, products, first = 0, more, again = () => {} }) {
     this.busy(false);
     this.notice.replaceChildren();
     this.looser.replaceChildren();
     this.looserFeed.reset();
-    let rank = 0;
+    let rank = first;
     const cardsOf = (/** @type {Match[]} */ matches) =>
       matches.map((match) => {
         const at = rank++;
@@ -76,10 +77,10 @@ export class Results {
       const close = matches.slice(0, relevant);
       const rest = matches.slice(close.length);
       const cards = cardsOf(close);
-      if (rest.length) this.#loose(rank === 0, () => this.looserFeed.show(loosely({ matches: rest, next }), looseLater));
+      if (rest.length) this.#loose(rank === first, () => this.looserFeed.show(loosely({ matches: rest, next }), looseLater, again));
       return { cards, next: rest.length ? null : next };
     };
-    this.feed.show(closely(page), async (cursor, signal) => closely(await later(cursor, signal)));
+    this.feed.show(closely(page), async (cursor, signal) => closely(await later(cursor, signal)), again);
     const relevant = page.relevant ?? page.matches.length;
     const whole = relevant === page.matches.length;
     const count = relevant ? `${counted(relevant, noun, nouns)}${whole && page.next ? " and more" : ""}` : page.matches.length ? `No close ${noun}` : `No ${noun}`;

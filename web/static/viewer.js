@@ -36,12 +36,11 @@ export class Viewer {
   #item = null;
   #imageUrl = "";
   #ratio = 1;
-  /** @type {Look[]} objects found, each with its products (Shop the Look) */
-  #looks = [];
-  /** @type {api.Head|null} */
-  #head = null;
+  /** @type {api.Looks|null} the objects found, each with its products (Shop the Look) */
+  #scene = null;
   #view = new AbortController(); // of everything asked for this picture
   #searching = new AbortController(); // of the newest search alone
+  #finding = new AbortController(); // of the search for the scene's objects: a box searched meanwhile does not end it
   #timer = 0;
   #lastSearch = 0;
 
@@ -68,6 +67,7 @@ export class Viewer {
     activeChips(byId("viewer-chips"), state.filter);
     const same = before && ["mode", "item", "picture", "collection"].every((key) => before[/** @type {"mode"} */ (key)] === state[/** @type {"mode"} */ (key)]);
     if (!same || !this.#query) return this.#open(state);
+    clearTimeout(this.#timer);
     this.crop.set(state.box ?? WHOLE);
     if (state.mode === "shop") this.#shop(state.box);
     else this.#search(state.box);
@@ -76,6 +76,7 @@ export class Viewer {
   hide() {
     this.#view.abort();
     this.#searching.abort();
+    this.#finding.abort();
     clearTimeout(this.#timer);
     this.#state = this.#query = null;
     if (this.#imageUrl.startsWith("blob:")) URL.revokeObjectURL(this.#imageUrl);
@@ -92,7 +93,7 @@ export class Viewer {
     this.results.busy(true);
     this.dots.set([]);
     this.tabs.set([], "", 1);
-    this.#looks = [];
+    this.#scene = null;
     this.frame.classList.remove("drawing", "no-preview");
     this.crop.set(state.box ?? WHOLE);
     byId("stage-whole").hidden = state.mode === "shop";
@@ -229,10 +230,10 @@ export class Viewer {
     note({ box: object.box });
     clearTimeout(this.#timer);
     announce(`${labelOf(object)} chosen`);
-    const look = this.#looks[index];
-    if (this.#state?.mode !== "shop" || !look || !this.#head) return this.#search(object.box);
+    const look = this.#scene?.objects[index];
+    if (!this.#scene || !look) return this.#search(object.box);
     this.#searching.abort();
-    this.#showLook(look);
+    this.#showLook(look, this.#scene);
   }
 
   #reset() {
@@ -249,17 +250,21 @@ export class Viewer {
     byId("stage-help").textContent = "Drag the box onto what you want";
   }
 
-  /** @template T @param {(signal: AbortSignal) => Promise<T>} ask @param {(answer: T) => void} show @param {() => void} retry */
-  async #run(ask, show, retry) {
+  /**
+   * @template T @param {(signal: AbortSignal) => Promise<T>} ask @param {(answer: T) => void} show @param {() => void} retry
+   * @param {AbortSignal} [own] ends it, rather than the next search
+   */
+  async #run(ask, show, retry, own) {
     this.#searching.abort();
-    const { signal } = (this.#searching = new AbortController());
+    const newest = (this.#searching = new AbortController()).signal;
+    const signal = own ?? newest;
     this.#lastSearch = Date.now();
     this.results.busy(true);
     try {
       const answer = await ask(signal);
       if (!signal.aborted) show(answer);
     } catch (error) {
-      if (!signal.aborted && !api.isAbort(error)) this.results.fail(error, retry);
+      if (!newest.aborted && !api.isAbort(error)) this.results.fail(error, retry);
     }
   }
 
@@ -270,6 +275,7 @@ export class Viewer {
     const { mode, filter } = state;
     if (mode === "shop") return this.#shopBox(box ?? WHOLE);
     const options = { box, filter };
+    const again = () => this.#search(box);
     return this.#run(
       (signal) => api.search(mode, query, options, signal),
       (/** @type {api.Found} */ found) => {
@@ -281,9 +287,10 @@ export class Viewer {
           nouns: "matches",
           products: false,
           more: async (cursor, signal) => page(await api.nextPage(mode, cursor, signal)),
+          again,
         });
       },
-      () => this.#search(box),
+      again,
     );
   }
 
@@ -299,25 +306,31 @@ export class Viewer {
   #shop(box) {
     const [state, query] = [this.#state, this.#query];
     if (!state || !query) return;
+    const start = this.crop.box;
+    this.#scene = null;
+    this.#finding.abort();
+    this.#finding = new AbortController();
     this.#run(
       (signal) => api.search("shop", query, { filter: state.filter }, signal),
       (/** @type {api.Looks} */ looks) => {
-        this.#head = looks;
-        this.#looks = looks.objects;
+        const objects = arranged(looks.objects);
+        const scene = (this.#scene = { ...looks, objects });
         this.#size(looks);
-        this.dots.set(looks.objects);
-        this.tabs.set(looks.objects, this.#imageUrl, this.#ratio);
+        this.dots.set(objects);
+        this.tabs.set(objects, this.#imageUrl, this.#ratio);
+        this.#mark(this.crop.box);
+        if (this.crop.box !== start) return; // the person has moved it: that box is searched, or about to be
         this.#remember(box);
-        const index = box ? looks.objects.findIndex((look) => overlap(look.box, box) > SAME) : 0;
-        const look = looks.objects[index];
+        const look = box ? objects.find((each) => overlap(each.box, box) > SAME) : objects[0];
         if (look) {
           this.#mark(look.box);
           this.crop.set(look.box);
-          this.#showLook(look);
+          this.#showLook(look, scene);
         } else if (box) this.#shopBox(box);
         else this.#nothingDetected(looks.detector);
       },
       () => this.#shop(box),
+      this.#finding.signal,
     );
   }
 
@@ -334,17 +347,16 @@ export class Viewer {
     this.#run(
       (signal) => api.search("shop", query, { boxes: [box], filter: state.filter }, signal),
       (/** @type {api.Looks} */ looks) => {
-        this.#head = looks;
         this.#remember(box);
-        if (looks.objects[0]) this.#showLook(looks.objects[0]);
+        if (looks.objects[0]) this.#showLook(looks.objects[0], looks);
       },
       () => this.#shopBox(box),
     );
   }
 
-  /** @param {Look} look */
-  #showLook({ matches, relevant }) {
-    if (this.#head) this.results.show({ matches, relevant }, this.#head, { noun: "product", products: true });
+  /** @param {Look} look @param {api.Head} head of the answer that it is in */
+  #showLook({ matches, relevant, first }, head) {
+    this.results.show({ matches, relevant }, head, { noun: "product", products: true, first });
   }
 
   /** The server knows the size of pictures that this browser cannot show. @param {api.Head} head */
@@ -361,6 +373,17 @@ export class Viewer {
     const name = this.title.textContent ?? "";
     remember({ state: { mode, item, picture, collection, box: box && [...box] }, name, image: this.#item?.thumbnail_url ?? null, ratio: this.#ratio, at: Date.now() });
   }
+}
+
+/** What has no product category comes after the rest; every look knows the place of its first match in the answer. @param {Look[]} looks */
+function arranged(looks) {
+  let next = 0;
+  const placed = looks.map((look) => {
+    const first = next;
+    next += look.matches.length;
+    return { ...look, first };
+  });
+  return placed.toSorted((a, b) => Number(!a.category) - Number(!b.category));
 }
 
 /** @param {api.Found} found */
