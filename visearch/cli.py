@@ -106,7 +106,7 @@ def _parse_box(text: str | None) -> Box | None:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="visearch")
+@click.version_option(package_name="visearch", prog_name="visearch")
 def cli() -> None:
     """Search pictures by pictures: index a folder, then ask it with a photo or a crop.
 
