@@ -28,17 +28,13 @@ class Process:
         """Whether this is the process that validates, writes and speaks."""
         return self.rank == 0
 
-    def sum(self, values: list[int]) -> list[int]:
-        """The sums over all processes, which must all call this."""
-        if self.world == 1:
-            return values
-        tensor = torch.tensor(values)  # in CPU memory: nothing waits for a GPU
-        torch.distributed.all_reduce(tensor)
-        return [int(value) for value in tensor.tolist()]
-
     def any(self, value: bool) -> bool:
         """Whether it is so in any process; all must call this."""
-        return bool(self.sum([int(value)])[0])
+        if self.world == 1:
+            return value
+        count = torch.tensor(int(value))  # in CPU memory: nothing waits for a GPU
+        torch.distributed.all_reduce(count)
+        return bool(count)
 
     def wait(self) -> None:
         """Until all processes are here."""

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from training import checkpoint as checkpoints
 from training import recipe as recipes
 from training.checkpoint import Checkpoint
 from training.model import Unified
+from training.validation import card_of
 from visearch import images
 from visearch.codes import U8
 from visearch.embedder import CONTRACT, Card, Embedder, prepare, shorter_side
@@ -96,20 +97,7 @@ def card(checkpoint: Checkpoint) -> dict[str, Any]:
     recipe = recipes.from_plain(checkpoint.recipe)
     return {
         "contract": CONTRACT,
-        "name": recipe.name,
-        "version": recipe.card.version,
-        "embedding_dim": recipe.embedding.dim,
-        "height": recipe.embedding.size,
-        "width": recipe.embedding.size,
-        "resize": {
-            "mode": "center_crop",
-            "size": recipe.embedding.size,
-            "interpolation": "bicubic",
-            "antialias": True,
-            "regions": "pad",
-        },
-        "training_data": list(recipe.card.training_data),
-        "license": recipe.card.license,
+        **asdict(card_of(recipe)),  # as it was validated
         "metrics": {name: dict(values) for name, values in checkpoint.metrics.items()},
         "recipe": recipe.name,
         "backbone": recipe.backbone.name,

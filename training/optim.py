@@ -74,9 +74,7 @@ def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
 def update_proxies(banks: Iterable[ProxyBank], rate: float, scale: float, finite: bool) -> None:
     """Apply the gradients of the sampled proxies, `scale` times too large; not where they overflowed (not `finite`)."""
     for bank in banks:
-        if not finite:
+        if finite:
+            bank.update(rate, scale)
+        else:
             bank.discard()
-        for sample in bank.pending:
-            if scale != 1 and sample.rows.grad is not None:
-                sample.rows.grad /= scale
-        bank.update(rate)

@@ -59,8 +59,7 @@ class ProxyBank:
 
     Attributes:
         weight: float32 [classes, D] in CPU memory, drawn with a length of about 1.
-        pending: samples whose gradients wait for `update`; several under gradient accumulation. Their `rows` can be
-            given to `clip_grad_norm_` with the model's parameters.
+        pending: samples whose gradients wait for `update`; several under gradient accumulation.
     """
 
     def __init__(
@@ -96,7 +95,8 @@ class ProxyBank:
         places = torch.from_numpy(np.searchsorted(classes, labels.numpy()))
         with torch.autocast(activations.device.type, enabled=False):
             logits = self._logits(activations.float(), sample.rows)
-            total = functional.cross_entropy(logits, places.to(activations.device), reduction="sum")
+            places = places.to(activations.device, non_blocking=True)
+            total = functional.cross_entropy(logits, places, reduction="sum")
         return total * (_processes() / len(everyones))
 
     def update(self, rate: float, scale: float = 1.0) -> None:
@@ -202,7 +202,7 @@ def head_losses(
     losses = {}
     for head, bank in banks.items():  # all heads in one order: each may speak with the other processes
         rows, ids = labels.get(head, (none, none))
-        loss = bank.loss(activations[rows.to(activations.device)], ids, rng)
+        loss = bank.loss(activations[rows.to(activations.device, non_blocking=True)], ids, rng)
         if loss is not None:
             losses[head] = loss
     return losses

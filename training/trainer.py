@@ -25,13 +25,14 @@ from torch import Tensor, nn
 from training import checkpoint, data, distributed, optim, validation
 from training.batches import Batches
 from training.checkpoint import BEST, LAST, Checkpoint, Weights
+from training.data import TrainingData
 from training.distributed import Process
 from training.libraries import import_timm
 from training.model import Unified
 from training.proxies import GradNorm, ProxyBank, head_losses
 from training.recipe import Recipe, check, to_plain
 from training.retention import Start, interpolate, similarity_loss
-from training.runlog import LOG, RunLog, progress_bar, tell_data
+from training.runlog import LOG, Bar, RunLog, progress_bar, tell_data
 from visearch.errors import UsageError, VisearchError
 
 LOG_STEPS = 10
@@ -67,6 +68,8 @@ def _train(
 
     # Data
     pictures = data.read(recipe)
+    if saved:
+        _check_same_run(saved, pictures, process, out)
     if process.main:
         tell_data(pictures, out, shown=progress)
     tasks, card = validation.tasks_of(recipe), validation.card_of(recipe)
@@ -82,6 +85,8 @@ def _train(
     torch.manual_seed(recipe.seed)
     model = Unified(recipe.backbone, recipe.embedding).to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not model.new_parameters():
+        course.warm = 0  # nothing that a warm start could train: all steps are end to end
     shipped = deepcopy(model)  # takes the weights that are validated and shipped
     start = Start(model) if retention.distill else None
     average = _moving_average(model, schedule.ema) if schedule.ema else None
@@ -99,10 +104,12 @@ def _train(
 
     best_score = -math.inf
     metrics: Mapping[str, Mapping[str, float]] = {}
+    unvalidated = False  # an epoch has ended, and its validation did not come to an end
     if saved:
         assert saved.resume is not None
         state = saved.resume
         metrics, best_score, warm_weights = saved.metrics, state["best_score"], state["warm_weights"]
+        unvalidated = state.get("unvalidated", False)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
@@ -126,6 +133,8 @@ def _train(
             "optimizer": optimizer.state_dict(),
             "scaler": scaler.state_dict(),
             "best_score": best_score,
+            "unvalidated": unvalidated,
+            "world": process.world,
         }
         return Checkpoint(
             recipe=to_plain(recipe),
@@ -137,13 +146,29 @@ def _train(
             resume=state if resumable else None,
         )
 
+    def validate(log: RunLog, bar: Bar) -> None:
+        """Measure what would ship at this step, and keep it where it is the best so far."""
+        nonlocal metrics, best_score, unvalidated
+        shipped.load_state_dict(snapshot(resumable=False).weights)
+        metrics = validation.validate(shipped, tasks, card, device)
+        candidate = snapshot(resumable=False)
+        log.write(step, {"validation": metrics})
+        bar.say(f"epoch {candidate.epoch:.3g}: {_validated(metrics)}")
+        if candidate.score >= best_score:
+            best_score = candidate.score
+            checkpoint.save(candidate, out / BEST)
+        unvalidated = False
+
     # Loop
     network = _begin_phase(model, recipe, process, warming=step < course.warm)
+    norm: float | None = None  # of the gradients of the last update; none yet
     losses_since: dict[str, list[Tensor]] = defaultdict(list)
     unreadable: dict[Path, str] = {}
     saved_at = logged_at = time.monotonic()
     pictures_since = 0
     with RunLog(out, step) if process.main else nullcontext() as log, progress_bar(course.total, step, progress) as bar:
+        if log and unvalidated:
+            validate(log, bar)
         for batch in coming:
             if step == course.warm:
                 warm_weights = _weights(model)
@@ -153,7 +178,9 @@ def _train(
             unreadable.update(batch.unreadable)
             images = batch.images.to(device, non_blocking=True)
             end_of_epoch = (step + 1) % batches.steps_per_epoch == 0 or step + 1 == course.total
-            update = (step + 1) % schedule.accumulate == 0 or end_of_epoch or step + 1 == course.warm
+            # Steps of this update: it may begin in one epoch and end in the next, and the run's last may have fewer.
+            together = min(schedule.accumulate, course.total - step + step % schedule.accumulate)
+            update = (step + 1) % schedule.accumulate == 0 or step + 1 == course.total
 
             with nullcontext() if update or process.world == 1 else network.no_sync():  # type: ignore[operator]
                 with torch.autocast(device.type, autocast, enabled=autocast is not None):
@@ -162,18 +189,19 @@ def _train(
                 balanced = gradnorm.balance(losses, shared) if gradnorm and losses else sum(losses.values())
                 rows = batch.unlabelled if retention.distill_on == "unlabelled" else torch.arange(len(images))
                 if start and len(rows) > 1:
+                    rows = rows.to(device, non_blocking=True)
                     with torch.autocast(device.type, autocast, enabled=autocast is not None):
                         known = start.embeddings(images[rows])
                     losses[RETENTION] = retention.distill * similarity_loss(embeddings[rows], known)
                     balanced = balanced + losses[RETENTION]
                 # A batch without any label must still give every process its (zero) gradients.
-                loss = (balanced + 0 * activations.sum()) / schedule.accumulate
+                loss = (balanced + 0 * activations.sum()) / together
                 scaler.scale(loss).backward()
             factor = course.factor(step)
             if update:
                 scaler.unscale_(optimizer)
-                norm = nn.utils.clip_grad_norm_(model.parameters(), schedule.clip or math.inf)
-                finite = bool(norm.isfinite())
+                norm = float(nn.utils.clip_grad_norm_(model.parameters(), schedule.clip or math.inf))
+                finite = math.isfinite(norm)
                 if not finite and not scaler.is_enabled():  # in fp16 such a step is left out
                     raise VisearchError(
                         f"the gradients are not finite at step {step}; start again with lower rates,"
@@ -195,7 +223,7 @@ def _train(
                 means = {name: float(torch.stack(values).mean()) for name, values in losses_since.items()}
                 now = time.monotonic()
                 speed = pictures_since / (now - logged_at)
-                row = {"losses": means, "gradient_norm": float(norm), "rate": factor, "images_per_second": speed}
+                row = {"losses": means, "gradient_norm": norm, "rate": factor, "images_per_second": speed}
                 log.write(step, row)
                 bar.show(step, "warm start" if step <= course.warm else "end to end", speed, means)
                 losses_since.clear()
@@ -203,19 +231,15 @@ def _train(
 
             # Only between updates: gradients under way are in no checkpoint.
             stopping = update and process.any(interrupted.is_set())
-            due = update and time.monotonic() - saved_at > 60 * schedule.checkpoint_minutes
-            if log and end_of_epoch:
-                shipped.load_state_dict(snapshot(resumable=False).weights)
-                metrics = validation.validate(shipped, tasks, card, device)
-                candidate = snapshot(resumable=False)
-                log.write(step, {"validation": metrics})
-                bar.say(f"epoch {candidate.epoch:.3g}: {_validated(metrics)}")
-                if candidate.score >= best_score:
-                    best_score = candidate.score
-                    checkpoint.save(candidate, out / BEST)
-            if log and (end_of_epoch or stopping or due):
-                checkpoint.save(snapshot(resumable=True), out / LAST)
-                saved_at = time.monotonic()
+            if end_of_epoch:
+                unvalidated, saved_at = True, -math.inf  # to be saved with this update or the next
+            try:
+                if log and end_of_epoch:
+                    validate(log, bar)
+            finally:  # also where validation fails
+                if log and update and (stopping or time.monotonic() - saved_at > 60 * schedule.checkpoint_minutes):
+                    checkpoint.save(snapshot(resumable=True), out / LAST)
+                    saved_at = time.monotonic()
             if end_of_epoch:
                 process.wait()
                 logged_at = time.monotonic()
@@ -244,6 +268,23 @@ def _saved(recipe: Recipe, out: Path, resume: bool) -> Checkpoint | None:
     if saved.recipe != to_plain(recipe):
         raise UsageError(f"{out} holds a run of another recipe; name another folder (--out), or put the recipe back")
     return saved
+
+
+def _check_same_run(saved: Checkpoint, pictures: TrainingData, process: Process, out: Path) -> None:
+    """The recipe of a run may stay as it was while its data, or the number of processes, does not."""
+    assert saved.resume is not None
+    for head in saved.classes.keys() | pictures.classes.keys():
+        if saved.classes.get(head) != pictures.classes.get(head):
+            raise UsageError(
+                f"{out}: head {head} has other classes than when the run began; put its data sets back, or name another"
+                " folder (--out)"
+            )
+    began = saved.resume.get("world", process.world)
+    if began != process.world:
+        raise UsageError(
+            f"{out} holds a run of {began} processes, not of {process.world}; start as many, or name another folder"
+            " (--out)"
+        )
 
 
 def _begin_phase(model: Unified, recipe: Recipe, process: Process, *, warming: bool) -> nn.Module:

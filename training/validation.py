@@ -19,7 +19,7 @@ from training.tables import Columns
 from visearch import embedder, images
 from visearch.codes import F32, U8
 from visearch.embedder import Card, Resize
-from visearch.errors import ImageError, UsageError
+from visearch.errors import BoxError, ImageError, UsageError
 from visearch.files import read_limited
 from visearch.machine import usable_cores
 
@@ -84,7 +84,7 @@ def validate(model: Unified, tasks: Sequence[Task], card: Card, device: torch.de
 
 @torch.inference_mode()
 def embed(model: Unified, places: Sequence[Place], card: Card, device: torch.device) -> F32:
-    """Embeddings float32 [n, D] of regions of picture files; zeros for one that cannot be decoded, which finds nothing.
+    """Embeddings float32 [n, D] of regions of picture files; zeros for one that cannot be used, which finds nothing.
 
     On a CPU under bf16 autocast, as the shipped model is run there.
     """
@@ -102,7 +102,7 @@ def _decoded(places: Sequence[Place], groups: Sequence[range], card: Card) -> It
 
     def one(row: int) -> U8 | None:
         path, box = places[row]
-        with suppress(ImageError):
+        with suppress(ImageError, BoxError):
             picture = images.decode(read_limited(path), min_side=embedder.shorter_side(card), box=box)
             return embedder.prepare(card, picture, box)
         return None

@@ -24,6 +24,7 @@ from training.checkpoint import Checkpoint
 from training.export import Exported, export, find_pictures, halve_weights
 from training.model import Unified
 from training.recipe import Backbone, Card, Data, Embedding, Recipe
+from training.validation import card_of
 from visearch.cli import cli
 from visearch.embedder import Embedder
 from visearch.errors import UsageError, VisearchError
@@ -88,7 +89,8 @@ def test_both_runtimes_give_the_embeddings_of_torch_for_any_batch(
 ) -> None:
     path, model, _ = made
     embedder = Embedder(path, "float32")
-    run = embedder.embed if runtime == "openvino" else _onnxruntime(path, "CPUExecutionProvider").run
+    other = _onnxruntime(path, "CPUExecutionProvider")
+    run = embedder.embed if runtime == "openvino" else lambda pixels: other.run(pixels)["embedding"]
     for n in (1, 2, 5):
         with torch.no_grad():
             expected = model.embedding(model.features(torch.tensor(batch(n)))).numpy()
@@ -125,13 +127,14 @@ def test_the_casts_of_weights_are_folded_away(made: tuple[Path, Unified, Exporte
     assert kinds.count("Convert") <= 1
 
 
-def test_the_card_says_where_the_model_comes_from(made: tuple[Path, Unified, Exported]) -> None:
+def test_the_card_says_where_the_model_comes_from(made: tuple[Path, Unified, Exported], photos: Path) -> None:
     path, _, _ = made
     card = Embedder(path).card
     assert (card.name, card.version, card.license) == ("trial", "3", "CC0-1.0")
     assert (card.embedding_dim, card.height, card.width, card.resize.size) == (64, SIDE, SIDE, SIDE)
     assert card.training_data == ("made pictures",)
     assert card.metrics == {"photos": {"binary": 0.5, "float": 0.75}}
+    assert replace(card, metrics={}) == card_of(recipe(photos))  # as it was validated
     (text,) = [prop.value for prop in onnx.load(path).metadata_props if prop.key == "visearch"]
     more = json.loads(text)
     assert (more["recipe"], more["backbone"], more["steps"]) == ("trial", "test_efficientnet", 7)

@@ -62,7 +62,7 @@ def recipe(tmp_path: Path) -> Recipe:
             balance="gradnorm",
             ema=0.9,
             clip=1.0,
-            accumulate=2,
+            accumulate=3,  # an update and its checkpoint within an epoch, between two lines of the log, and at the end
             steps_per_epoch=STEPS // 3,
             warm_epochs=1,
             epochs=2,
@@ -115,7 +115,7 @@ def never_killed(recipe: Recipe, tmp_path: Path) -> Path:
     return tmp_path / "whole"
 
 
-@pytest.mark.parametrize("saves", [(5,), pytest.param((1, 1, 2, 3), marks=pytest.mark.slow)], ids=["once", "often"])
+@pytest.mark.parametrize("saves", [(3,), pytest.param((1, 1, 1, 2), marks=pytest.mark.slow)], ids=["once", "often"])
 def test_killed_and_resumed_is_never_killed(
     recipe: Recipe, tmp_path: Path, never_killed: Path, saves: tuple[int, ...]
 ) -> None:
@@ -137,7 +137,7 @@ def test_killed_and_resumed_is_never_killed(
 def test_interrupted_it_saves_and_says_so(recipe: Recipe, tmp_path: Path, never_killed: Path) -> None:
     out = tmp_path / "interrupted"
     process = start(rarely_saved(recipe), out)
-    wait_for(out / LAST)  # the end of the first epoch
+    wait_for(out / LAST)  # the first update after the end of the first epoch
     before = checkpoint.load(out / LAST).step
     workers = psutil.Process(process.pid).children()
     process.send_signal(signal.SIGINT)

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from tests.training.tiny_run import EMBEDDING, SCHEDULE, folder_of_classes, loose_pictures, picture, recipe_of
-from training import checkpoint, optim
+from training import checkpoint, optim, validation
 from training.checkpoint import BEST, LAST
 from training.model import Unified
-from training.recipe import Data, Proxies, Recipe, Retention, Validation
+from training.recipe import Backbone, Data, Proxies, Recipe, Retention, Validation
 from training.retention import similarity_loss
 from training.trainer import train
 from visearch.errors import UsageError, VisearchError
+from visearch.images import WHOLE
 
 EXACT = replace(EMBEDDING, dropout=0.0)
 
@@ -101,19 +102,82 @@ def test_batch_norm_statistics_are_tracked_or_not(colours: Data, tmp_path: Path,
     assert not torch.equal(after["backbone.conv1.0.weight"], before["backbone.conv1.0.weight"])
 
 
+@pytest.mark.parametrize(("an_epoch", "epochs"), [(9, 1.0), (2, 4.5)], ids=["one epoch", "ends between updates"])
 @pytest.mark.parametrize("proxies", [Proxies(), Proxies(optimizer="adam", rate=1e-2)], ids=["sgd", "adam"])
-def test_accumulated_steps_are_one_larger_step(colours: Data, tmp_path: Path, proxies: Proxies) -> None:
+def test_accumulated_steps_are_one_larger_step(
+    colours: Data, tmp_path: Path, proxies: Proxies, an_epoch: int, epochs: float
+) -> None:
     values: dict[str, Any] = {"embedding": EXACT, "proxies": proxies}
-    whole = recipe_of(colours, schedule=schedule(batch=6, steps_per_epoch=3, decay="step"), **values)
-    parts = recipe_of(colours, schedule=schedule(batch=2, steps_per_epoch=9, decay="step", accumulate=3), **values)
+    constant: dict[str, Any] = {"decay": "step", "decay_every": 100.0}
+    whole = recipe_of(colours, schedule=schedule(batch=6, steps_per_epoch=3, **constant), **values)
+    accumulated = schedule(batch=2, steps_per_epoch=an_epoch, epochs=epochs, accumulate=3, **constant)
+    parts = recipe_of(colours, schedule=accumulated, **values)
     one, other = trained(whole, tmp_path / "whole"), trained(parts, tmp_path / "parts")
     for name, value in one.items():
         torch.testing.assert_close(other[name], value, atol=1e-4, rtol=1e-3)
     assert (one["projection.weight"] - first_weights(whole)["projection.weight"]).abs().max() > 0.01
 
 
-def test_what_is_validated_is_what_is_shipped(colours: Data, loose: Data, tmp_path: Path) -> None:
-    """With `average` 0 that is the model after the warm start; with a moving average it lags behind the trained one."""
+def test_the_last_update_of_fewer_steps_is_no_weaker(colours: Data, tmp_path: Path) -> None:
+    """A run of one step is the same run, whatever is accumulated."""
+    alone = recipe_of(colours, schedule=schedule(steps_per_epoch=1))
+    early = recipe_of(colours, schedule=schedule(steps_per_epoch=1, accumulate=3))
+    one, other = trained(alone, tmp_path / "alone"), trained(early, tmp_path / "early")
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value)
+
+
+def test_without_new_parameters_there_is_no_warm_start(colours: Data, tmp_path: Path) -> None:
+    projection = Unified(Backbone("test_resnet"), EMBEDDING).projection
+    assert isinstance(projection, torch.nn.Linear)
+    bare = replace(EMBEDDING, dim=projection.in_features, projection=False, groups=0)
+    recipe = recipe_of(colours, embedding=bare, schedule=schedule(warm_epochs=1, epochs=0))
+    before, after = first_weights(recipe), trained(recipe, tmp_path / "out")
+    assert not torch.equal(after["backbone.conv1.0.weight"], before["backbone.conv1.0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("average", "ema"), [(1.0, 0.9), (0.5, 0.0), (0.5, 0.9)], ids=["moving average", "with the warm start", "both"]
+)
+def test_what_is_validated_is_what_ships(
+    colours: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, average: float, ema: float
+) -> None:
+    validated: list[dict[str, Tensor]] = []
+    validate = validation.validate
+
+    def spy(model: Unified, *others: Any) -> dict[str, dict[str, float]]:
+        validated.append({name: value.clone() for name, value in model.state_dict().items()})
+        return validate(model, *others)
+
+    monkeypatch.setattr(validation, "validate", spy)
+    base = recipe_of(colours, validation=colours.path, schedule=schedule(warm_epochs=1, epochs=2, ema=ema))
+    end = trained(replace(base, retention=Retention(average=average)), tmp_path / "out")
+    assert len(validated) == 3
+    best, last = checkpoint.load(tmp_path / "out" / BEST), checkpoint.load(tmp_path / "out" / LAST)
+    for shipped, weights in ((best, validated[round(best.epoch) - 1]), (last, validated[-1])):
+        assert all(torch.equal(shipped.weights[name], weights[name]) for name in weights)
+    assert not torch.equal(validated[-1]["projection.weight"], end["projection.weight"])
+
+
+def test_a_failed_validation_loses_no_step_and_is_done_again(
+    colours: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_of(colours, validation=colours.path)
+
+    def fail(*_: Any) -> None:
+        raise VisearchError("no memory")
+
+    with monkeypatch.context() as patched, pytest.raises(VisearchError, match="no memory"):
+        patched.setattr(validation, "validate", fail)
+        train(recipe, tmp_path / "out", progress=False)
+    assert checkpoint.load(tmp_path / "out" / LAST).step == 6
+    best = train(recipe, tmp_path / "out", resume=True, progress=False)
+    assert checkpoint.load(best).metrics["colours"]["binary"] > 0
+    assert [row["step"] for row in rows(tmp_path / "out") if "validation" in row] == [6]
+
+
+def test_averages_are_what_they_say(colours: Data, loose: Data, tmp_path: Path) -> None:
+    """With `average` 0 the model after the warm start ships; a moving average lags behind the trained one."""
     base = recipe_of(colours, loose, validation=colours.path, schedule=schedule(warm_epochs=1), embedding=EXACT)
     warm_only = recipe_of(colours, loose, schedule=schedule(warm_epochs=1, epochs=0, decay="step"), embedding=EXACT)
     trained(replace(base, retention=Retention(average=0.0)), tmp_path / "none")
@@ -165,11 +229,13 @@ def test_half_precisions(colours: Data, tmp_path: Path, precision: str) -> None:
 
 
 def test_gradnorm(colours: Data, tmp_path: Path) -> None:
-    both = replace(colours, heads={"colour": "class", "same": "class"})
-    trained(recipe_of(both, schedule=schedule(balance="gradnorm")), tmp_path / "out")
+    two = Data("two", folder_of_classes(tmp_path / "two", classes=("red", "blue"), seed=40), heads={"two": "class"})
+    trained(recipe_of(colours, two, schedule=schedule(balance="gradnorm")), tmp_path / "out")
     saved = checkpoint.load(tmp_path / "out" / LAST)
     assert saved.resume is not None
-    assert sum(saved.resume["balance"].values()) == pytest.approx(2)
+    weights = saved.resume["balance"]
+    assert sum(weights.values()) == pytest.approx(2)
+    assert abs(weights["colour"] - 1) > 0.01
 
 
 def test_a_run_is_not_written_over(colours: Data, tmp_path: Path) -> None:
@@ -183,6 +249,21 @@ def test_a_run_is_not_written_over(colours: Data, tmp_path: Path) -> None:
     assert train(recipe, out, resume=True, progress=False) == out / BEST  # done: nothing to do
 
 
+def test_a_run_goes_on_with_the_classes_and_the_processes_it_began_with(colours: Data, tmp_path: Path) -> None:
+    recipe, out = recipe_of(colours, schedule=schedule(steps_per_epoch=1)), tmp_path / "out"
+    train(recipe, out, progress=False)
+    saved = checkpoint.load(out / LAST)
+    assert saved.resume is not None
+    of_two = replace(saved, resume={**saved.resume, "world": 2})
+    (tmp_path / "two").mkdir()
+    checkpoint.save(of_two, tmp_path / "two" / LAST)
+    with pytest.raises(UsageError, match="a run of 2 processes, not of 1"):
+        train(recipe, tmp_path / "two", resume=True, progress=False)
+    (colours.path / "red").rename(tmp_path / "red")
+    with pytest.raises(UsageError, match="head colour has other classes"):
+        train(recipe, out, resume=True, progress=False)
+
+
 def test_gradients_that_are_not_finite_stop_it(colours: Data, tmp_path: Path) -> None:
     recipe = recipe_of(colours, schedule=schedule(rate=1e30, backbone_rate=1e30))
     with pytest.raises(VisearchError, match="not finite at step"):
@@ -193,6 +274,16 @@ def test_a_validation_of_nothing_is_told_before_training(colours: Data, tmp_path
     nothing = Validation("none", colours.path, "class", where={"class": ("purple",)})
     with pytest.raises(UsageError, match=r"validation\.none"):
         train(replace(recipe_of(colours), validation=(nothing,)), tmp_path / "out", progress=False)
+
+
+def test_what_validation_cannot_use_finds_nothing(colours: Data, tmp_path: Path) -> None:
+    recipe = recipe_of(colours)
+    good, broken = colours.path / "red" / "0.png", tmp_path / "broken.png"
+    broken.write_bytes(good.read_bytes()[:90])
+    places = [(good, WHOLE), (broken, WHOLE), (good, (0.0, 0.0, 0.01, 0.01))]  # less than half a pixel
+    model = Unified(recipe.backbone, recipe.embedding)
+    vectors = validation.embed(model, places, validation.card_of(recipe), torch.device("cpu"))
+    assert [bool(vector.any()) for vector in vectors] == [True, False, False]
 
 
 def test_pictures_that_cannot_be_decoded_are_reported(
