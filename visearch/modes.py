@@ -152,7 +152,8 @@ def shop(
     max_distance: int | None = None,
     min_score: float = SHOP_SCORE,
 ) -> Looks:
-    """Products (items with `product` in their metadata) like each object of a scene, grouped by object.
+    """Products (items with `product` in their metadata) like each object of a scene, grouped by object. A product of
+    several pictures is one match, that of the picture most like the object; `duplicates` counts the others.
 
     `boxes` are searched as they are; without them the detector finds the objects. Where its card knows the category of
     what it found, products of that category come first, the more surely the surer the detector is. Other arguments and
@@ -160,7 +161,7 @@ def shop(
     """
     query = _query(collection, limit, filter, max_distance, item)
     products = (query.filter or Filter(())).and_(PRODUCT, Exists())
-    query = replace(query, filter=products)
+    query = replace(query, filter=products, radius=None, by_product=True)
     drawn = None if boxes is None else [Detection(images.validate_box(box), "", 1.0, None) for box in boxes]
     searcher, timer = collection.searcher(), Timer()
     with timer.stage("total"):

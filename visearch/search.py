@@ -4,7 +4,7 @@ near-duplicates -> cut. What is left of the candidates is the query's window, fr
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from visearch import codes, images, settings
-from visearch.codes import F32, U8
+from visearch.codes import F32, I64, U8
 from visearch.embedder import WHOLE, Embedder
 from visearch.errors import UsageError
 from visearch.filters import Exists, Filter
@@ -30,7 +30,8 @@ PRODUCT = "product"  # the metadata key that names what is for sale
 @dataclass(frozen=True)
 class Query:
     """What is wanted of a search, beside the picture; see Collection.search. `excluded` is an item never returned;
-    `radius` in bits folds near-duplicates and `diversity` in 0-1 spreads the matches, see window.Window.heads."""
+    `radius` in bits folds near-duplicates, `by_product` what is of one product, and `diversity` in 0-1 spreads the
+    matches, see window.Window.heads."""
 
     limit: int
     max_distance: int | None = None
@@ -39,6 +40,7 @@ class Query:
     rerank: bool = True
     excluded: int | None = None
     radius: int | None = None
+    by_product: bool = False
     diversity: float = 0.0
 
 
@@ -182,14 +184,15 @@ class Searcher:
         order = order[np.sort(first)]
         if reader.serial != self.serial:  # something was removed since this searcher caught up, perhaps of these
             order = order[[reader.item(int(item_id)) is not None for item_id in found.item_ids[order]]]
-        scores = scores[order]
+        scores, item_ids = scores[order], found.item_ids[order]
         return Window(
-            found.item_ids[order],
+            item_ids,
             found.regions[order],
             found.distances[order],
             scores,
             packed[order],
             relevant(scores),
+            _products(reader, item_ids) if query.by_product else item_ids,
         )
 
     def answer(self, window: Window, query: Query, timer: Timer, start: int = 0, **echo: Any) -> Results:
@@ -235,9 +238,7 @@ class Searcher:
 
         @functools.cache
         def product(row: int) -> object:
-            item = reader.item(int(window.item_ids[row]))
-            value = None if item is None else item.metadata.get(PRODUCT)
-            return tuple(value) if isinstance(value, list) else value
+            return _product(reader, int(window.item_ids[row]))
 
         return lambda row, other: product(row) == product(other)
 
@@ -260,3 +261,15 @@ class Searcher:
             item.height,
             duplicates,
         )
+
+
+def _product(reader: Reader, item_id: int) -> Hashable:
+    """The product that an item shows, None where it shows none."""
+    item = reader.item(item_id)
+    value: Any = None if item is None else item.metadata.get(PRODUCT)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _products(reader: Reader, item_ids: I64) -> I64:
+    """A number for the product of each item, int64 [n]: the same only where the product is."""
+    return np.array([hash((PRODUCT, _product(reader, int(item_id)))) for item_id in item_ids], np.int64)

@@ -23,8 +23,9 @@ RANK_SCALE = 5  # of reciprocal rank fusion
 @dataclass(frozen=True)
 class Window:
     """The items of a window, best first, one row each: item_ids int64 [n], best regions int32 [n], their Hamming
-    distances int32 [n] in bits, scores float64 [n] in -1..1, codes uint8 [n, D/8] (no bytes if nothing is folded), and
-    which rows are above the relative cut-off, bool [n]."""
+    distances int32 [n] in bits, scores float64 [n] in -1..1, codes uint8 [n, D/8] (no bytes if nothing is folded by
+    them), which rows are above the relative cut-off, bool [n], and groups int64 [n]: of the rows of one group only the
+    best is shown."""
 
     item_ids: I64
     regions: I32
@@ -32,6 +33,7 @@ class Window:
     scores: F64
     codes: U8
     relevant: NDArray[np.bool_]
+    groups: I64
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -49,14 +51,16 @@ class Window:
     ) -> list[tuple[int, int]]:
         """The first `count` rows to show, with the number of rows folded into each.
 
-        Row by row: the best that is left is shown, and what is left within `radius` bits of it is folded into it (None:
-        nothing is), except where the two are not `alike`. With `diversity` in 0-1 the best is that with the largest
-        (1 - diversity) * score - diversity * (similarity to the nearest row shown), maximal marginal relevance
-        (Carbonell and Goldstein, SIGIR 1998), where the similarity is 1 - 2d/D. Relevant rows come before all others.
-        The first of a longer list are those of a shorter one.
+        Row by row: the best that is left is shown, and what is left of its group is folded into it, and what is within
+        `radius` bits of it (None: nothing is), except where the two are not `alike`. With `diversity` in 0-1 the best
+        is that with the largest (1 - diversity) * score - diversity * (similarity to the nearest row shown), maximal
+        marginal relevance (Carbonell and Goldstein, SIGIR 1998), where the similarity is 1 - 2d/D. Relevant rows come
+        before all others. The first of a longer list are those of a shorter one.
         """
         if radius is None and not diversity:
-            return [(row, 0) for row in range(min(count, len(self)))]
+            _, first, size = np.unique(self.groups, return_index=True, return_counts=True)
+            order = np.argsort(first)[:count]
+            return list(zip(first[order].tolist(), (size[order] - 1).tolist(), strict=True))
         left = np.ones(len(self), np.bool_)
         # By the order they are in, unless that is to change on the way.
         values = (1 - diversity) * self.scores if diversity else -np.arange(len(self), dtype=np.float64)
@@ -64,6 +68,7 @@ class Window:
         order = np.argsort(-values, kind="stable")
         nearest = np.full(len(self), -1.0)  # similarity to the nearest row shown
         bits = 8 * self.codes.shape[1]
+        grouped = self.groups is not self.item_ids  # else each row is a group of its own
         known: dict[int, I32] = {}  # distances of a row to all
         shown: list[tuple[int, int]] = []
         while len(shown) < count and left.any():
@@ -76,8 +81,10 @@ class Window:
             distances = known[row]
             left[row] = False
             near = np.flatnonzero(left & (distances <= radius)) if radius is not None else ()
-            folded = [int(other) for other in near if alike(row, int(other))]
-            left[folded] = False
+            folded = {int(other) for other in near if alike(row, int(other))}
+            if grouped:
+                folded.update(np.flatnonzero(left & (self.groups == self.groups[row])).tolist())
+            left[list(folded)] = False
             if diversity:
                 nearest = np.maximum(nearest, 1 - 2 * distances / bits)
             shown.append((row, len(folded)))
@@ -114,14 +121,13 @@ def blend(windows: Sequence[Window], weights: Sequence[float]) -> Window:
 
 
 def raised(window: Window, preferred: Window, bonus: float) -> Window:
-    """One window of the items of both, by score, those of `preferred` raised by `bonus`; scores stay as they are."""
+    """One window of the items of both, by score, those of `preferred` raised by `bonus`; scores stay as they are, and
+    the cut-off is that of the raised ones."""
     rows = Window(*(np.concatenate(pair) for pair in zip(vars(window).values(), vars(preferred).values(), strict=True)))
     key = rows.scores + bonus * (np.arange(len(rows)) >= len(window))
-    _, place = np.unique(rows.item_ids, return_inverse=True)
-    best = np.full(place.max(initial=-1) + 1, -np.inf)
-    np.maximum.at(best, place, key)
     order = np.lexsort((rows.item_ids, -key))
-    return rows.take(order[_first_of_each(rows.item_ids[order])])
+    order = order[_first_of_each(rows.item_ids[order])]
+    return replace(rows.take(order), relevant=relevant(key[order]))
 
 
 def _merged(rows: Window, worth: F64) -> Window:

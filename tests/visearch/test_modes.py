@@ -198,6 +198,26 @@ def test_the_objects_of_a_scene_each_find_products_and_only_products(shop: Colle
     assert products(look.results)[:2] == ["fan-Lighting", "fan-Chairs"]
 
 
+def test_a_product_of_several_pictures_is_one_match_that_counts_them(
+    tmp_path: Path, tiny: Path, detector: Detector
+) -> None:
+    rows = []
+    for name in NAMES:
+        for seed in range(3):  # of which some are no near-duplicates
+            picture(name, seed, noise=60).save(tmp_path / f"{name}{seed}.png")
+            rows.append({"path": f"{name}{seed}.png", "product": name, "category": CATEGORY})
+    (tmp_path / "catalog.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run.once(run.Job((str(tmp_path / "catalog.jsonl"),), tmp_path / "c", str(tiny)))
+    with Collection.open(tmp_path / "c") as collection:
+        room = png(scene("fan", "cone"))
+        (look,) = modes.shop(collection, room, detector=detector, limit=9).objects
+        assert sorted(products(look.results)) == sorted(NAMES)
+        assert [match.duplicates for match in look.results] == [2] * len(NAMES)
+        page = modes.shop(collection, room, detector=detector, limit=4).objects[0].results
+        assert page.next is not None
+        assert [*page, *page.page(page.next, 4)] == list(look.results)
+
+
 def test_boxes_drawn_by_hand_are_searched_in_one_go_each_by_itself(shop: Collection) -> None:
     image = Image.new("RGB", (192, 64))
     for place, name in enumerate(NAMES[:3]):

@@ -13,7 +13,7 @@ from visearch import codes
 from visearch.window import Window, blend, raised, relevant
 
 
-def window(item_ids: list[int], scores: list[float], rows: Any = None, above: Any = None) -> Window:
+def window(item_ids: list[int], scores: list[float], rows: Any = None, above: Any = None, groups: Any = None) -> Window:
     """A window of these items, whose scores are given best first."""
     count = len(item_ids)
     packed = np.zeros((count, 2), np.uint8) if rows is None else np.array(rows, np.uint8).reshape(count, -1)
@@ -24,6 +24,7 @@ def window(item_ids: list[int], scores: list[float], rows: Any = None, above: An
         np.array(scores, np.float64),
         packed,
         np.ones(count, np.bool_) if above is None else np.array(above, np.bool_),
+        np.array(item_ids, np.int64) if groups is None else np.array(groups, np.int64),
     )
 
 
@@ -34,7 +35,8 @@ def windows(draw: st.DrawFn) -> Window:
     scores = np.sort(random.random(count))[::-1]
     # Few bits set: some rows are near, some equal, some far.
     packed = np.packbits(random.random((count, 24)) < 0.15, axis=1)
-    return window(random.permutation(count).tolist(), scores.tolist(), packed, scores >= np.median(scores))
+    groups = random.integers(count, size=count)
+    return window(random.permutation(count).tolist(), scores.tolist(), packed, scores >= np.median(scores), groups)
 
 
 def by_hand(given: Window, count: int, radius: int | None, diversity: float) -> list[tuple[int, int]]:
@@ -42,7 +44,8 @@ def by_hand(given: Window, count: int, radius: int | None, diversity: float) -> 
     left, shown = list(range(len(given))), list[tuple[int, int]]()
     bits = 8 * given.codes.shape[1]
     while left and len(shown) < count:
-        pool = [row for row in left if given.relevant[row]] or left
+        plain = radius is None and not diversity  # then the window is taken as it is: its relevant rows come first
+        pool = left if plain else [row for row in left if given.relevant[row]] or left
 
         def worth(row: int) -> float:
             near = [1 - 2 * int(codes.hamming(given.codes[row], given.codes[other])) / bits for other, _ in shown]
@@ -50,9 +53,12 @@ def by_hand(given: Window, count: int, radius: int | None, diversity: float) -> 
 
         best = max(pool, key=worth) if diversity else pool[0]
         left.remove(best)
-        near = [] if radius is None else [
-            row for row in left if codes.hamming(given.codes[row], given.codes[best]) <= radius
-        ]  # fmt: skip
+        near = [
+            row
+            for row in left
+            if given.groups[row] == given.groups[best]
+            or (radius is not None and codes.hamming(given.codes[row], given.codes[best]) <= radius)
+        ]
         left = [row for row in left if row not in near]
         shown.append((best, len(near)))
     return shown
@@ -136,3 +142,16 @@ def test_what_is_preferred_is_raised_by_the_bonus_and_keeps_its_score(bonus: flo
     found = raised(window([1, 2], [0.9, 0.8]), window([2, 3], [0.8, 0.6]), bonus)
     assert found.item_ids.tolist() == order
     assert dict(zip(found.item_ids.tolist(), found.scores.tolist(), strict=True)) == {1: 0.9, 2: 0.8, 3: 0.6}
+
+
+def test_what_is_preferred_is_shown_first_although_its_own_window_found_it_irrelevant() -> None:
+    """The window of a category is narrow: its cut-off lies high."""
+    rows = np.eye(7) * 255  # all unlike
+    everything = window(
+        [1, 2, 3, 4, 6, 7], [0.9, 0.85, 0.3, 0.2, 0.1, 0.05], rows[[1, 2, 3, 4, 0, 6]], [1, 1, 0, 0, 0, 0]
+    )
+    category = window([5, 2, 3], [0.95, 0.85, 0.3], rows[[5, 2, 3]], [True, False, False])
+    found = raised(everything, category, 0.1)
+    shown = [int(found.item_ids[row]) for row, _ in found.heads(9, radius=0)]
+    assert shown == found.item_ids.tolist() == [5, 2, 1, 3, 4, 6, 7]
+    assert found.relevant.tolist() == [True, True, True, False, False, False, False]
