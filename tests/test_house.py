@@ -51,6 +51,13 @@ def test_packages_import_only_what_the_layers_allow(path: Path) -> None:
             assert not outside, f"{where} outside a function"
 
 
+def test_nothing_says_to_install_the_package_of_that_name_on_pypi_which_is_another_one() -> None:
+    texts = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md"), *MODULES]
+    for path in texts:
+        said = re.findall(r"pip install (?:-\S+ )*'?visearch(?![-\w]).*", path.read_text(encoding="utf-8"))
+        assert not said, f"{path.relative_to(ROOT)}: {said}"
+
+
 def test_importing_visearch_is_light() -> None:
     heavy = ("torch", "flask", "ray", "matplotlib", "openvino", "onnxruntime", "pyarrow", "indexer", "web", "training")
     code = f"import sys, visearch; print([name for name in {heavy} if name in sys.modules])"

@@ -61,7 +61,7 @@ def _cars_annotations(file: Path) -> list[tuple[str, int]]:
     try:
         from scipy.io import loadmat
     except ModuleNotFoundError:
-        raise UsageError(f"{file}: reading it needs scipy: pip install 'visearch[train]'") from None
+        raise UsageError(f"{file}: reading it needs scipy: pip install '.[train]'") from None
     try:
         annotations = loadmat(str(file), squeeze_me=True)["annotations"]
         return [(str(each["relative_im_path"]), int(each["class"])) for each in annotations.reshape(-1)]

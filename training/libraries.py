@@ -29,7 +29,7 @@ def import_timm() -> Any:
             _declare_operators()
         return importlib.import_module("timm")
     except ModuleNotFoundError as error:
-        raise UsageError(f"training needs {error.name}: pip install 'visearch[train]'") from None
+        raise UsageError(f"training needs {error.name}: pip install '.[train]'") from None
 
 
 def _declare_operators() -> None:

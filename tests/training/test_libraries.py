@@ -20,5 +20,5 @@ def test_timm_is_imported_with_its_transforms() -> None:
 @pytest.mark.parametrize("missing", ["timm", "torchvision"])
 def test_what_is_not_installed_is_named_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     monkeypatch.setitem(sys.modules, missing, None)  # import then raises ModuleNotFoundError
-    with pytest.raises(UsageError, match=rf"training needs {missing}.*: pip install 'visearch\[train\]'"):
+    with pytest.raises(UsageError, match=rf"training needs {missing}.*: pip install '\.\[train\]'"):
         import_timm()
