@@ -7,6 +7,7 @@ for match in collection.search("chair.jpg", box=(0.2, 0.3, 0.7, 0.9), limit=10):
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -36,6 +37,7 @@ from visearch.store import REMOVED_ITEM, Failure, Generation, Item, Reader, Stor
 from visearch.vectors import VectorFile
 
 STORE, MODELS, INDEX = "store", "models", "index"
+UPLOADS = "uploads"  # the folder for pictures that the collection keeps itself, and the origin of their items
 FIRST_GENERATION = 1
 
 Source = str | Path | bytes | Picture
@@ -253,6 +255,25 @@ class Collection:
         with self.store.read() as reader:
             return reader.thumbnail(item_id)
 
+    def original(self, item: Item) -> bytes:
+        """The bytes that an item was indexed from, and no others. An upload is looked for in the collection's folder
+        too: it moves with it.
+
+        Raises:
+            ImageError: "unreadable": the file is gone, or is no longer what was indexed.
+        """
+        places = [Path(item.source)]
+        if item.origin == UPLOADS:
+            places.append(self.path / UPLOADS / places[0].name)
+        for place in places:
+            try:
+                data = read_limited(place)
+            except ImageError:
+                continue
+            if hashlib.sha256(data).digest() == item.content:
+                return data
+        raise ImageError("unreadable", f"{item.source}: gone, or no longer what was indexed; index it again")
+
     def remove(self, item_ids: Sequence[int]) -> int:
         """Remove items, durably when this returns; how many there were. Their files stay untouched."""
         return ingest.remove_items(self.store, item_ids)
@@ -326,16 +347,18 @@ class Collection:
         if (query is None) == (item is None):
             raise UsageError("search for either a picture or an item")
         if item is not None:
-            query = self.item(item).source
-        if not isinstance(query, (str, Path)):
+            found = self.item(item)
+            name, data = found.source, self.original(found)
+        elif isinstance(query, (str, Path)):
+            name, data = str(query), read_limited(Path(query))
+        else:
             assert query is not None
             yield query
             return
-        data = read_limited(Path(query))
         try:
             yield data
         except ImageError as error:
-            raise ImageError(error.reason, f"{query}: {error.message}") from None
+            raise ImageError(error.reason, f"{name}: {error.message}") from None
 
     def searcher(self) -> Searcher:
         """The searcher of this moment: what is committed now is found by it."""

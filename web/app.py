@@ -19,12 +19,12 @@ from web import measures, operations, problems
 from web.auth import HEADER, Keys
 from web.config import Config
 from web.fetch import Fetcher
-from web.limits import Gate
+from web.limits import ENCODINGS_WAITING, FETCHES, Gate
 from web.listing import Remembered
 from web.measures import REQUEST_ID, Measures
 from web.pages import Pages
 from web.problems import Problem
-from web.searchlog import SearchLog
+from web.searchlog import open_logs
 from web.state import EXTENSION, State
 
 STATIC = Path(__file__).parent / "static"
@@ -53,11 +53,11 @@ def create_app(
 ) -> Flask:
     """Make the application over open collections, by name; the first is meant where a request names none.
 
-    The caller closes the collections. `config` is read from the settings without.
+    The caller closes the collections, and before them what `close_logs` closes. `config` is read from the settings
+    without.
 
     Raises:
         UsageError: there is no collection, or a setting is wrong.
-        StoreError: the search log cannot be opened.
     """
     if not collections:
         raise UsageError("a server needs at least one collection")
@@ -66,18 +66,20 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = config.max_body
     app.config["MAX_FORM_PARTS"] = config.max_form_parts
     app.config["MAX_FORM_MEMORY_SIZE"] = LONGEST_FIELD
-    logged = config.search_log_days > 0
+    days = config.search_log_days
     made = State(
         collections=dict(collections),
         detector=detector,
         config=config,
         keys=Keys(config.api_keys),
         gate=Gate(config.requests_at_once, config.requests_waiting),
+        encoding=Gate(config.requests_at_once, ENCODINGS_WAITING),
+        fetching=Gate(FETCHES, 0),
         pages=Pages(config.pages_kept),
         fetcher=fetcher or Fetcher(config.fetch_schemes, config.fetch_seconds, config.max_body),
         measures=Measures(),
         lists=Remembered(),
-        logs={name: SearchLog(each.path, config.search_log_days) for name, each in collections.items() if logged},
+        logs=open_logs({name: each.path for name, each in collections.items()}, days) if days else {},
     )
     app.extensions[EXTENSION] = made
     # after_request functions run in reverse: the measures, registered first, see the finished answer.
@@ -99,6 +101,13 @@ def create_app(
     return app
 
 
+def close_logs(app: Flask) -> None:
+    """Write what the search logs of an application hold to disk, and close them."""
+    made: State = app.extensions[EXTENSION]
+    for each in made.logs.values():
+        each.close()
+
+
 def _watch(made: State) -> None:
     made.measures.watch("visearch_requests_inside", "Requests worked on or waiting", lambda: made.gate.inside)
     for name, collection in made.collections.items():
@@ -110,9 +119,10 @@ def _guard(app: Flask, config: Config) -> None:
 
     @app.before_request
     def check_host() -> None:
-        """A page of the internet can give its own name the address of this server, and would then be of its origin."""
+        """A page of the internet can give its own name the address of this server, and would then be of its origin.
+        Browsers always send the name; what sends none (health checks over HTTP/1.0) is no browser."""
         host = _host_of(request.host)
-        if host not in own and not _is_address(host):
+        if "HTTP_HOST" in request.environ and host not in own and not _is_address(host):
             raise Problem(403, "this server does not answer to that host name; name it in VISEARCH_HOSTS")
 
     @app.after_request

@@ -13,6 +13,8 @@ from flask_limiter import Limiter, RequestLimit
 
 from web.problems import Problem
 
+ENCODINGS_WAITING = 16  # pictures that wait to be encoded anew: a page asks for several at once
+FETCHES = 8  # of image_url at the same time
 RETRY_SECONDS = 1  # what a client refused for a full queue is told
 
 
@@ -42,6 +44,20 @@ class Gate:
         finally:
             with self._lock:
                 self.inside -= 1
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Within `turn`: let others work while the block waits for the network, and take a turn again after it. Who
+        comes back is never refused, so what goes aside has to be limited itself."""
+        with self._lock:
+            self.inside -= 1
+        self._turns.release()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.inside += 1
+            self._turns.acquire()
 
 
 def rate_limiter(app: Flask, per_minute: int) -> Callable[[Callable[..., Response]], Callable[..., Response]]:

@@ -1,8 +1,11 @@
-"""Which items a list shows, and which values their metadata has, remembered until the collection changes."""
+"""Which items a list shows, and which values their metadata has, remembered until the collection changes, and a moment
+beyond: it takes a look at every item, too long to take one after each change."""
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,6 +19,8 @@ from web.schemas import Facet, Facets, FacetValue
 from web.values import PRODUCT, clean
 
 REMEMBERED = 32  # lists, of all collections together
+LIST_SECONDS = 2.0  # so long a filtered list is shown although the collection has changed
+FACET_SECONDS = 60.0  # and so long what can be filtered by
 FACET_ITEMS = 100_000  # items that are looked at for the facets
 MOST_DISTINCT = 1000  # values of a key that are counted
 MOST_VALUES = 50  # values of a key that are shown
@@ -23,25 +28,35 @@ LONGEST_VALUE = 200  # characters of a value that can be chosen from a list
 KINDS: dict[str, Literal["text", "number", "boolean"]] = {"string": "text", "number": "number", "bool": "boolean"}
 
 
+@dataclass
+class _Answer:
+    """What was made of a collection at one serial."""
+
+    value: Any = None
+    serial: int = -1
+    made: float = -math.inf
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
 class Remembered:
-    """Answers that hold as long as a collection is unchanged; the latest asked for are kept. Safe for threads."""
+    """Answers that hold while a collection is unchanged, and a little longer; the latest asked for are kept. Safe for
+    threads: those who ask for the same wait for the one who makes it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._answers: OrderedDict[tuple[Any, ...], _Answer] = OrderedDict()
 
-    def get(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-        """What is known by this key, made now where nothing is."""
+    def get(self, key: tuple[Any, ...], serial: int, seconds: float, make: Callable[[], Any]) -> Any:
+        """What `make` gave for this key at this serial, or in the last `seconds`; else what it gives now."""
         with self._lock:
-            if key in self._known:
-                self._known.move_to_end(key)
-                return self._known[key]
-        made = make()
-        with self._lock:
-            self._known[key] = made
-            while len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
-        return made
+            answer = self._answers.setdefault(key, _Answer())
+            self._answers.move_to_end(key)
+            while len(self._answers) > REMEMBERED:
+                self._answers.popitem(last=False)
+        with answer.lock:
+            if answer.serial != serial and time.monotonic() >= answer.made + seconds:
+                answer.value, answer.serial, answer.made = make(), serial, time.monotonic()
+            return answer.value
 
 
 def passing(collection: Collection, filter: Filter | None, product: bool | None) -> list[int]:

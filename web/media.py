@@ -1,26 +1,22 @@
 """An item's picture and thumbnail over HTTP.
 
-The file is read again and its SHA-256 compared with that of the bytes that were indexed. So whatever has happened to
-the folder since (a link, another file of that name), nothing is given out that is not in the collection.
+`Collection.original` compares the file with what was indexed. So whatever has happened to the folder since (a link,
+another file of that name), nothing is given out that is not in the collection.
 """
 
 from __future__ import annotations
 
-import hashlib
 from io import BytesIO
-from pathlib import Path
 
 from flask import Response, request, send_file
 
 from visearch import formats, images
 from visearch.collection import Collection
-from visearch.errors import ImageError
-from visearch.files import read_limited
 from visearch.images import Picture
 from visearch.store import Item
 from web.problems import Problem
 from web.schemas import LONGEST_SIDE, Rendition
-from web.uploads import ORIGIN, folder_of
+from web.state import state
 
 SHOWN_AS_IS = {"JPEG": "image/jpeg", "PNG": "image/png", "WebP": "image/webp", "GIF": "image/gif", "AVIF": "image/avif"}
 JPEG = "image/jpeg"
@@ -33,31 +29,17 @@ def version(item: Item) -> str:
     return item.content.hex()[:VERSION_DIGITS]
 
 
-def original(collection: Collection, item: Item) -> bytes:
-    """The bytes of an item's file; Problem 404 where it is gone or no longer what was indexed."""
-    places = [Path(item.source)]
-    if item.origin == ORIGIN:  # a collection can be moved, and its uploads with it
-        places.append(folder_of(collection) / places[0].name)
-    for place in places:
-        try:
-            data = read_limited(place)
-        except ImageError:
-            continue
-        if hashlib.sha256(data).digest() == item.content:
-            return data
-    raise Problem(404, "the picture's file is gone, or has changed since it was indexed")
-
-
 def picture_response(collection: Collection, item: Item, how: Rendition) -> Response:
     """The picture as it is where browsers show it, else as JPEG; with a side, as JPEG of that size."""
     etag = item.content.hex() + (f"-{how.side}" if how.side else "")
     if request.if_none_match.contains(etag):
         return _cached(Response(status=304), item, how.v, etag)
-    data = original(collection, item)
+    data = collection.original(item)
     kind, turned = _shown_as(data)
     if kind is None or turned or (how.side is not None and how.side < max(item.width, item.height)):
         side = min(how.side or LONGEST_SIDE, item.width + item.height)
-        data, kind = images.thumbnail(_decoded(data, item, side), side), JPEG
+        with state().encoding.turn():
+            data, kind = images.thumbnail(_decoded(data, item, side), side), JPEG
     return _answer(data, kind, item, how.v, etag)
 
 

@@ -123,7 +123,7 @@ def of_exception(error: Exception) -> Problem:
         return Problem(status, headers={"Allow": ", ".join(sorted(allow))} if allow else None)
     if isinstance(error, ImageError):  # of an item; its message names the file
         status = 404 if error.reason == "unreadable" else 422
-        return invalid("item", "the picture's file is gone or can no longer be read", status)
+        return invalid("item", "the picture's file is gone, is not what was indexed, or can no longer be read", status)
     if isinstance(error, BoxError):
         return invalid("box", error.message, 422)
     if isinstance(error, FilterError):

@@ -14,7 +14,7 @@ from visearch import detector, images
 from visearch.collection import Collection
 from visearch.detector import Detector
 from visearch.errors import UsageError
-from web.app import create_app
+from web.app import close_logs, create_app
 from web.config import Config
 from web.serve import listen, serve, urls
 
@@ -77,6 +77,7 @@ def run(
         collections = {name: opened.enter_context(Collection.open(folder)) for name, folder in folders.items()}
         found = detector.find_detector()
         app = create_app(collections, found, config=replace(config, hosts=config.hosts | {host.lower()}))
+        opened.callback(close_logs, app)
         for collection in collections.values():
             _warm(collection, found)
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a short queue is no news; a full one gets 429

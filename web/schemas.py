@@ -200,7 +200,7 @@ class Search(Query):
 
 
 class RegionSearch(Search):
-    """Flashlight and Lens."""
+    """Lens, and what Flashlight can be asked too."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [ONE_PICTURE, _given("cursor")]})
 
@@ -208,6 +208,18 @@ class RegionSearch(Search):
     cursor: Text | None = Field(
         None,
         description="`next_cursor` of an answer gives its next page; the rest but `limit` is ignored then",
+    )
+
+
+class FlashlightSearch(RegionSearch):
+    """Flashlight."""
+
+    diversity: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="how much matches unlike those before them are preferred; 0: nearest first",
     )
 
 
@@ -320,7 +332,9 @@ class MatchAnswer(BaseModel):
     distance: int = Field(description="Hamming, in bits")
     score: float = Field(ge=-1.001, le=1.001)
     closeness: Closeness
-    duplicates: int = Field(ge=0, description="near-duplicates folded into this match")
+    duplicates: int = Field(
+        ge=0, description="near-duplicates folded into this match; Shop the Look: further pictures of the product"
+    )
     width: int
     height: int
     metadata: dict[str, Any]

@@ -9,6 +9,7 @@ answer. An LMDB environment of its own in the folder of the collection, so that 
 
 from __future__ import annotations
 
+import logging
 import secrets
 import struct
 import threading
@@ -29,6 +30,13 @@ MAP_BYTES = 64 << 30  # address space, not disk
 DAY = 86_400
 PURGE_EVERY = 3600  # seconds
 _TIME = struct.Struct(">Q")  # nanoseconds since 1970
+_BROKEN = (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError, lmdb.PageNotFoundError)
+
+log = logging.getLogger(__name__)
+
+
+class BrokenLogError(StoreError):
+    """The files of a search log are damaged, or not those of one."""
 
 
 def new_query_id() -> str:
@@ -75,20 +83,30 @@ class SearchLog:
         """Open or make it; what is older than `days` goes now and every hour.
 
         Raises:
-            StoreError: it cannot be written.
+            BrokenLogError: what is there is damaged.
+            StoreError: it cannot be opened or written.
         """
         path = collection / FOLDER
-        try:
-            # A log may lose its last seconds in a power cut; a search does not wait for the disk.
-            self._environment = lmdb.open(str(path), map_size=MAP_BYTES, max_dbs=2, sync=False, mode=0o600)
-        except (lmdb.Error, OSError) as error:
-            raise StoreError(f"{path}: the search log cannot be opened ({error})") from None
-        self._searches = self._environment.open_db(b"searches")
-        self._clicks = self._environment.open_db(b"clicks")
         self._keep = days * DAY
         self._lock = threading.Lock()
         self._next_purge = 0.0
-        self.purge()
+        try:
+            # A power cut may take the last record, but never changes the order of writes, which would break the log.
+            self._environment = lmdb.open(str(path), map_size=MAP_BYTES, max_dbs=2, metasync=False, mode=0o600)
+            try:
+                needed = (self._environment.info()["last_pgno"] + 1) * self._environment.stat()["psize"]
+                if (path / "data.mdb").stat().st_size < needed:  # reading beyond its end would be a bus error
+                    raise lmdb.CorruptedError("its file was cut off")
+                self._searches = self._environment.open_db(b"searches")
+                self._clicks = self._environment.open_db(b"clicks")
+                self.purge()
+            except BaseException:
+                self._environment.close()
+                raise
+        except _BROKEN as error:
+            raise BrokenLogError(f"{path}: the search log is broken ({error})") from None
+        except (lmdb.Error, OSError) as error:
+            raise StoreError(f"{path}: the search log cannot be opened ({error})") from None
 
     def close(self) -> None:
         """Write to disk and close."""
@@ -142,6 +160,27 @@ class SearchLog:
                         alive = cursor.first()
                         while alive and bytes(cursor.key())[:6] < end:
                             alive = cursor.delete()
+
+
+def open_logs(collections: Mapping[str, Path], days: int) -> dict[str, SearchLog]:
+    """The logs of these collections, by name. A broken one is moved aside for a new one; one that cannot be opened is
+    left out, and nothing logged: the server is worth more than its log."""
+    found = {}
+    for name, collection in collections.items():
+        try:
+            found[name] = _opened(collection, days)
+        except (StoreError, OSError) as error:
+            log.error("collection %s keeps no search log: %s", name, error)
+    return found
+
+
+def _opened(collection: Path, days: int) -> SearchLog:
+    try:
+        return SearchLog(collection, days)
+    except BrokenLogError as error:
+        aside = (collection / FOLDER).rename(collection / f"{FOLDER}-broken-{time.time_ns()}")
+        log.error("%s; it was moved to %s and a new one begun", error.message, aside.name)
+        return SearchLog(collection, days)
 
 
 def _search(query_id: str, record: bytes) -> Search:

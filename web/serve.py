@@ -26,6 +26,7 @@ from waitress.task import ErrorTask
 from visearch import settings
 from visearch.errors import UsageError, VisearchError
 from web.front import TlsFront
+from web.limits import ENCODINGS_WAITING, FETCHES
 from web.problems import CONTENT_TYPE, DETAILS, ProblemDetails
 from web.tls import is_only_local, own_addresses
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 FORWARDED = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host")
 TICK = 0.05  # seconds between two looks at who is still being answered, when stopping
-SPARE_THREADS = 8  # for pictures, pages and health while all others work or wait their turn
+SPARE_THREADS = 8  # for lists, pages and health while all others work or wait their turn
 FILES_A_CONNECTION = 3  # its socket, and the socket pair behind TLS
 OTHER_FILES = 256
 
@@ -123,7 +124,10 @@ def serve(
 def _adjustments(scheme: str, connections: int) -> Adjustments:
     proxy = settings.text("trusted_proxy")
     return Adjustments(
-        threads=int(settings.number("requests_at_once") + settings.number("requests_waiting")) + SPARE_THREADS,
+        threads=int(2 * settings.number("requests_at_once") + settings.number("requests_waiting"))
+        + ENCODINGS_WAITING
+        + FETCHES
+        + SPARE_THREADS,
         url_scheme=scheme,
         connection_limit=connections,
         channel_timeout=int(settings.number("idle_seconds")),

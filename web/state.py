@@ -36,13 +36,16 @@ class Kept:
 
 @dataclass(frozen=True)
 class State:
-    """The collections by name, the first of which is meant where none is named, and what works on them."""
+    """The collections by name, the first of which is meant where none is named, and what works on them. Searches and
+    uploads pass the `gate`, pictures that are encoded anew pass `encoding`, fetches `fetching`."""
 
     collections: Mapping[str, Collection]
     detector: Detector | None
     config: Config
     keys: Keys
     gate: Gate
+    encoding: Gate
+    fetching: Gate
     pages: Pages[Kept]
     fetcher: Fetcher
     measures: Measures
@@ -57,6 +60,15 @@ class State:
         if collection is None:
             raise invalid("collection", "no collection of that name is served here", 404)
         return name, collection
+
+    def fetch(self, url: str) -> bytes:
+        """The picture at an address, for a view that holds a turn: it is another's while the network is waited for.
+
+        Raises:
+            Problem: see Fetcher.fetch; 429, too many are fetching.
+        """
+        with self.fetching.turn(), self.gate.aside():
+            return self.fetcher.fetch(url)
 
 
 def state() -> State:

@@ -15,16 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from visearch import formats, ingest
-from visearch.collection import Collection
+from visearch.collection import UPLOADS, Collection
 from visearch.detector import Detector
 from visearch.errors import ImageError, LeaseError, VisearchError
 from visearch.files import write_durably
 from visearch.ingest import Claims, Failed, File, Outcome, Same
 from visearch.store import Item
 from web.problems import invalid, of_image
-
-FOLDER = "uploads"  # below the collection's
-ORIGIN = "uploads"  # of the items
 
 log = logging.getLogger(__name__)
 
@@ -34,21 +31,21 @@ _merging = threading.Lock()
 
 def folder_of(collection: Collection) -> Path:
     """Where the files of a collection's uploads are."""
-    return collection.path / FOLDER
+    return collection.path / UPLOADS
 
 
 def add(
     collection: Collection, data: bytes, metadata: Mapping[str, Any], detector: Detector | None
-) -> tuple[int, bool]:
+) -> tuple[Item, bool]:
     """Add a picture, or give one that was uploaded before this metadata; durable when this returns.
 
     Its objects are indexed too where the collection was indexed with those that this detector finds.
 
     Returns:
-        The item's id, and whether it is new.
+        The item, and whether it is new.
 
     Raises:
-        Problem: the picture cannot be used.
+        Problem: the picture cannot be used; 404 where another process has removed the item again.
     """
     try:
         suffix = formats.sniff(data).lower()
@@ -56,7 +53,7 @@ def add(
         raise of_image(error) from None
     path = folder_of(collection).absolute() / f"{hashlib.sha256(data).hexdigest()}.{suffix}"
     finds = detector.sha256 if detector is not None and _has_objects(collection, detector) else ""
-    file = File(0, str(path), len(data), 0, ORIGIN, dict(metadata), authoritative=True, data=data, detector=finds)
+    file = File(0, str(path), len(data), 0, UPLOADS, dict(metadata), authoritative=True, data=data, detector=finds)
     outcome = _prepared(collection, file, detector)
     with _changing:
         new_file = not path.exists()
@@ -69,20 +66,19 @@ def add(
             if new_file:
                 path.unlink(missing_ok=True)
             raise
-    with collection.store.read() as reader:
-        known = reader.known(str(path))
-    assert known is not None
+        with collection.store.read() as reader:  # once others may go on it can be removed again
+            known = reader.known(str(path))
+        item = checked_item(collection, known.item_id if known is not None else -1)
     _merge_if_cheaper(collection)
-    return known.item_id, counts["added"] > 0
+    return item, counts["added"] > 0
 
 
 def remove(collection: Collection, item: Item) -> None:
     """Remove an item; the file of an upload goes with it, any other stays."""
     with _changing:
-        collection.remove([item.item_id])
-        path = folder_of(collection) / Path(item.source).name
-        if item.origin == ORIGIN:
-            path.unlink(missing_ok=True)
+        # The same picture may have been removed and added again meanwhile: the file is that of the new item then.
+        if collection.remove([item.item_id]) and item.origin == UPLOADS:
+            (folder_of(collection) / Path(item.source).name).unlink(missing_ok=True)
 
 
 def _has_objects(collection: Collection, detector: Detector) -> bool:

@@ -8,16 +8,20 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from werkzeug.test import TestResponse
 
 from tests.pictures import save, save_all, visearch
 from tests.web.api import (
     KEY,
+    MODES,
     WITH_KEY,
     Client,
     client_of,
@@ -35,6 +39,9 @@ from tests.web.conftest import PRODUCTS, ROOMS
 from visearch import index
 from visearch.collection import Collection
 from visearch.detector import Detector
+from visearch.store import Item
+from web import uploads
+from web.listing import Remembered
 
 # Listing
 
@@ -99,7 +106,9 @@ def test_facets_are_what_tells_items_apart(client: Client) -> None:
     assert (found["price"]["type"], found["price"]["min"], found["price"]["max"]) == ("number", 10.0, 160.0)
 
 
-def test_facets_follow_the_collection(own_client: Client) -> None:
+def test_facets_follow_the_collection(own_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.api.about.FACET_SECONDS", 0.0)
+
     def rooms() -> dict[str, int]:
         facets = {facet["key"]: facet for facet in own_client.get("/api/v1/facets").json["facets"]}
         return {each["value"]: each["count"] for each in facets["room"]["values"]}
@@ -107,6 +116,44 @@ def test_facets_follow_the_collection(own_client: Client) -> None:
     assert rooms() == {"living": 12, "bath": 12}
     assert own_client.delete("/api/v1/items/1", headers=WITH_KEY).status_code == 204
     assert rooms() == {"living": 11, "bath": 12}
+
+
+def test_a_list_that_takes_a_look_at_every_item_is_made_once_a_moment(
+    own_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def total() -> int:
+        found: int = own_client.get("/api/v1/items?product=true").json["total"]
+        return found
+
+    looks = []
+    items = Collection.items
+
+    def looking(self: Collection) -> Iterator[Item]:
+        looks.append(1)
+        return items(self)
+
+    monkeypatch.setattr(Collection, "items", looking)
+    assert (total(), total(), len(looks)) == (PRODUCTS, PRODUCTS, 1)
+    for item in (1, 2):
+        assert own_client.delete(f"/api/v1/items/{item}", headers=WITH_KEY).status_code == 204
+        assert (total(), len(looks)) == (PRODUCTS, 1)
+    monkeypatch.setattr("web.api.items.LIST_SECONDS", 0.0)
+    assert (total(), len(looks)) == (PRODUCTS - 2, 2)
+
+
+def test_who_asks_for_the_same_list_waits_for_the_one_who_makes_it() -> None:
+    known, made = Remembered(), []
+
+    def make() -> int:
+        made.append(1)
+        time.sleep(0.05)
+        return len(made)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: known.get(("a",), 1, 0.0, make), range(8)))
+    assert (answers, len(made)) == ([1] * 8, 1)
+    assert known.get(("b",), 1, 0.0, make) == 2
+    assert known.get(("a",), 2, 0.0, make) == 3
 
 
 def test_collections_say_what_can_be_done(collection: Collection) -> None:
@@ -206,6 +253,48 @@ def test_the_file_of_an_upload_goes_with_its_item(own: Collection) -> None:
     assert client.post("/api/v1/items", **form(image_bytes(50)), headers=WITH_KEY).json["id"] > added
 
 
+def test_what_is_removed_as_soon_as_it_is_added_was_added(own: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    changing = threading.Lock()
+
+    class Removing:
+        """The lock of changes, at which another request waits to remove all that was uploaded."""
+
+        def __enter__(self) -> None:
+            changing.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            changing.release()
+            own.remove([item.item_id for item in own.items() if item.origin == "uploads"])
+
+    monkeypatch.setattr(uploads, "_changing", Removing())
+    response = make_client(own).post("/api/v1/items", **form(image_bytes(50)), headers=WITH_KEY)
+    assert (response.status_code, response.json["width"]) == (201, 48)
+    assert len(own) == PRODUCTS + ROOMS
+
+
+def test_who_removes_an_upload_too_late_leaves_the_file_of_the_next_one(own: Collection) -> None:
+    client = make_client(own)
+    old = own.item(client.post("/api/v1/items", **form(image_bytes(50)), headers=WITH_KEY).json["id"])
+    assert client.delete(f"/api/v1/items/{old.item_id}", headers=WITH_KEY).status_code == 204
+    new = client.post("/api/v1/items", **form(image_bytes(50)), headers=WITH_KEY).json
+    uploads.remove(own, old)
+    assert client.get(new["image_url"]).data == image_bytes(50)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_item_that_is_removed_while_it_is_searched_with_is_told(
+    own: Collection, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    searcher = Collection.searcher
+
+    def removing(self: Collection) -> object:
+        self.remove([5])
+        return searcher(self)
+
+    monkeypatch.setattr(Collection, "searcher", removing)
+    problem(make_client(own).post(f"/api/v1/search/{mode}", json={"item": 5}), 404, "item")
+
+
 def test_objects_of_what_is_added_are_found_where_the_collection_was_indexed_with_objects(
     tmp_path: Path, tiny: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +356,32 @@ def test_a_collection_that_was_moved_still_shows_its_uploads(own: Collection, tm
     shutil.move(own.path, tmp_path / "elsewhere")
     with opened(tmp_path / "elsewhere") as client:
         assert client.get(f"/api/v1/items/{added}/image").data == image_bytes(50)
+        for response in searches_with_its_picture(client, added):
+            assert response.status_code == 200, response.text
+
+
+def searches_with_its_picture(client: Client, item: int) -> list[TestResponse]:
+    """The answers of those searches by item that look at its picture."""
+    box = [0.1, 0.1, 0.9, 0.9]
+    return [
+        client.post("/api/v1/search/flashlight", json={"item": item, "box": box}),
+        client.post("/api/v1/search/lens", json={"item": item}),
+        client.post("/api/v1/search/shop", json={"item": item, "boxes": [box]}),
+        client.post("/api/v1/objects", json={"item": item}),
+    ]
+
+
+def test_a_picture_that_was_replaced_since_is_not_searched_with(own: Collection, tmp_path: Path) -> None:
+    file = save(tmp_path / "in/a.png", 60)
+    assert visearch("index", tmp_path / "in", "--collection", own.path).code == 0
+    item = own.find_item(str(file))
+    client = make_client(own)
+    for response in searches_with_its_picture(client, item):
+        assert response.status_code == 200, response.text
+    save(file, 61)
+    for response in searches_with_its_picture(client, item):
+        problem(response, 404, "item")
+    assert search(client, "flashlight", item=item)["matches"]  # by its codes
 
 
 # Pictures

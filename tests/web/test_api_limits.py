@@ -25,7 +25,7 @@ from tests.web.api import (
     make_client,
     problem,
 )
-from visearch import settings
+from visearch import images, settings
 from visearch.collection import Collection
 from visearch.errors import UsageError
 from web.config import Config
@@ -201,6 +201,38 @@ def test_a_full_queue_refuses_work_but_not_lists(collection: Collection, monkeyp
     thread.join()
     assert [answer.status_code for answer in answers] == [200]
     assert client.post(SEARCH, json={"item": 1}).status_code == 200
+
+
+def test_pictures_that_are_encoded_anew_have_a_queue_of_their_own(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.app.ENCODINGS_WAITING", 0)
+    app = make_app(collection, requests_at_once=1)
+    release, inside = threading.Event(), threading.Event()
+    thumbnail = images.thumbnail
+
+    def slow(*arguments: Any) -> bytes:
+        inside.set()
+        release.wait(30)
+        return thumbnail(*arguments)
+
+    monkeypatch.setattr(images, "thumbnail", slow)
+    answers = []
+    smaller = "/api/v1/items/1/image?side=16"
+    thread = threading.Thread(target=lambda: answers.append(client_of(app).get(smaller)))
+    thread.start()
+    assert inside.wait(30)
+    client = client_of(app)
+    refused = client.get(smaller)
+    problem(refused, 429)
+    assert refused.headers["Retry-After"] == "1"
+    assert "429" in client.get("/openapi.json").json["paths"]["/api/v1/items/{item_id}/image"]["get"]["responses"]
+    assert client.get("/api/v1/items/1/image").status_code == 200
+    assert client.post(SEARCH, json={"item": 1}).status_code == 200
+    release.set()
+    thread.join()
+    assert [answer.status_code for answer in answers] == [200]
+    assert client.get(smaller).status_code == 200
 
 
 def test_one_request_over_the_rate(collection: Collection) -> None:

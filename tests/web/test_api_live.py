@@ -70,6 +70,15 @@ def test_a_body_of_which_nothing_tells_the_length_is_a_problem(port: int) -> Non
     assert b"application/problem+json" in answer
 
 
+def test_a_health_check_that_names_no_host_is_answered(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.0 200 ")
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(b"GET /livez HTTP/1.0\r\nHost: evil.example\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.0 403 ")
+
+
 def test_no_search_fails_or_is_wrong_while_the_collection_changes_and_its_index_is_swapped(own: Collection) -> None:
     app = make_app(own, requests_at_once=4)
     body = json.dumps({"image": in_base64(image_bytes(5)), "limit": 3})

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.tiny_detector import CATEGORY, LABEL
 from tests.web.api import KEY, MODES, Client, fields, form, image_bytes, in_base64, make_client, opened, problem, search
+from visearch import modes
 from visearch.collection import Collection
 from visearch.detector import Detector
 
@@ -212,3 +213,16 @@ def test_a_collection_without_items_answers_nothing(tmp_path: Path, tiny: Path, 
     with opened(tmp_path / "empty") as client:
         answer = search(client, mode, image=in_base64(image_bytes(3)))
         assert answer.get("matches", []) == answer.get("objects", []) == []
+
+
+def test_flashlight_can_prefer_what_is_unlike_what_came_before(client: Client, collection: Collection) -> None:
+    for diversity in (0.0, 0.7):
+        expected = [match.item for match in modes.flashlight(collection, item=5, limit=8, diversity=diversity)]
+        answer = search(client, "flashlight", item=5, limit=8, diversity=diversity)
+        assert [match["item"] for match in answer["matches"]] == expected
+        by_form = client.post("/api/v1/search/flashlight", **fields(item=5, limit=8, diversity=diversity)).json
+        assert by_form["matches"] == answer["matches"]
+    assert expected != [match["item"] for match in search(client, "flashlight", item=5, limit=8)["matches"]]
+    for wrong in (-0.1, 1.1, "0.5", True):
+        problem(client.post("/api/v1/search/flashlight", json={"item": 5, "diversity": wrong}), 400, "diversity")
+    problem(client.post("/api/v1/search/lens", json={"item": 5, "diversity": 0.5}), 400, "diversity")

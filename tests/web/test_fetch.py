@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.web.api import Client, image_bytes, make_client, problem, search
+from tests.web.api import Client, client_of, image_bytes, make_app, make_client, problem, search
 from visearch.collection import Collection
 from web.fetch import Fetcher, is_public, resolve
+from web.limits import FETCHES
 from web.problems import Problem
 
 SCHEMES = frozenset({"http", "https"})
@@ -288,6 +289,41 @@ def test_a_look_up_that_dawdles_is_left_too() -> None:
     fetcher = inner(seconds=0.2, resolve=lambda host, port: release.wait(30))
     assert refused(fetcher, "http://picture.example/") == 504
     release.set()
+
+
+def test_who_waits_for_the_network_keeps_nobody_from_working_and_so_many_wait(
+    collection: Collection, port: int
+) -> None:
+    release = threading.Event()
+
+    def resolving(host: str, port: int) -> list[str]:
+        release.wait(30)
+        return ["127.0.0.1"]
+
+    app = make_app(collection, fetcher=inner(seconds=30, resolve=resolving), requests_at_once=1, requests_waiting=0)
+    made, answers = app.extensions["visearch"], []
+    address = {"image_url": f"http://picture.example:{port}/5.png"}
+
+    def fetch() -> None:
+        mode = "objects" if len(threads) % 2 else "search/lens"
+        answers.append(client_of(app).post(f"/api/v1/{mode}", json=address))
+
+    threads: list[threading.Thread] = []
+    for number in range(FETCHES):
+        threads.append(threading.Thread(target=fetch))
+        threads[-1].start()
+        deadline = time.monotonic() + 30
+        while (made.fetching.inside, made.gate.inside) != (number + 1, 0) and time.monotonic() < deadline:
+            time.sleep(0.001)
+    client = client_of(app)
+    assert search(client, "flashlight", item=5)["matches"]
+    problem(client.post("/api/v1/search/lens", json=address), 429)
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert [answer.status_code for answer in answers] == [200] * FETCHES
+    assert (made.fetching.inside, made.gate.inside) == (0, 0)
+    assert search(client, "flashlight", item=5)["matches"]
 
 
 def test_no_proxy_of_the_environment_is_asked(port: int, canary: Canary, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from visearch.collection import Collection
 from visearch.detector import Detector
 from visearch.errors import UsageError
 from web.config import Config
+from web.run import run
 from web.searchlog import DAY, FOLDER, Search, SearchLog, Shown, new_query_id
 
 
@@ -39,7 +41,7 @@ def test_what_was_searched_and_shown_is_kept_with_its_pages(own: Collection, det
     entry = kept[first["query_id"]]
     assert (entry.mode, entry.generation) == ("flashlight", 1)
     assert began <= entry.time <= time.time()
-    assert dict(entry.query) == {"item": 5, "box": [0, 0, 0.5, 1], "limit": 3}
+    assert dict(entry.query) == {"item": 5, "box": [0, 0, 0.5, 1], "limit": 3, "diversity": 0}
     shown = [*first["matches"], *second["matches"]]
     assert [(each.item, each.region, each.distance, each.score) for each in entry.shown] == [
         (match["item"], match["region"], match["distance"], match["score"]) for match in shown
@@ -135,3 +137,56 @@ def test_an_uploaded_query_by_base64_is_told_as_an_image(own: Collection) -> Non
 def _log(client: object) -> SearchLog:
     log: SearchLog = client.application.extensions["visearch"].logs["home"]  # type: ignore[attr-defined]
     return log
+
+
+def test_what_is_written_is_written_in_order(tmp_path: Path) -> None:
+    """Else a power cut can leave a log that nothing can read; LMDB promises it only where it syncs its data."""
+    log = SearchLog(tmp_path, days=1)
+    assert log._environment.flags()["sync"]
+    log.close()
+
+
+def _garbage(data: Path) -> None:
+    data.write_bytes(b"x" * 10_000)
+
+
+def _cut(data: Path) -> None:
+    with data.open("rb+") as file:
+        file.truncate(data.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("damage", [_garbage, _cut])
+def test_a_broken_log_is_moved_aside_and_the_server_starts(
+    own: Collection, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    log = SearchLog(own.path, days=1)
+    for _ in range(200):
+        log.add(Search(new_query_id(), time.time(), "lens", 1, {}, [Shown(1, 0, 3, 0.5)] * 20))
+    log.close()
+    damage(own.path / FOLDER / "data.mdb")
+    client = make_client(own, search_log_days=1)
+    answer = search(client, "flashlight", item=5)
+    assert [each.query_id for each in _log(client).searches()] == [answer["query_id"]]
+    (aside,) = own.path.glob(f"{FOLDER}-broken-*")
+    (line,) = [record.message for record in caplog.records if record.name == "web.searchlog"]
+    assert aside.name in line
+    assert visearch("check", "--collection", own.path).code == 0
+
+
+def test_a_log_that_cannot_be_made_keeps_no_server_from_starting(
+    own: Collection, caplog: pytest.LogCaptureFixture
+) -> None:
+    (own.path / FOLDER).write_text("a file")
+    assert search(make_client(own, search_log_days=1), "flashlight", item=5)["logged"] is False
+    assert "keeps no search log" in caplog.text
+    assert (own.path / FOLDER).read_text() == "a file"
+
+
+def test_the_log_is_closed_when_the_server_ends(own: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISEARCH_SEARCH_LOG_DAYS", "1")
+    apps = []
+    monkeypatch.setattr("web.run.serve", lambda app, *arguments, **named: apps.append(app))
+    own.close()
+    run({"home": own.path}, "127.0.0.1", 0, ready=lambda started: None)
+    assert apps[0].extensions["visearch"].logs
+    SearchLog(own.path, days=1).close()  # LMDB opens nothing twice in a process

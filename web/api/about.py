@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response, render_template
 
 from visearch.errors import StoreError
-from web.listing import facets_of
+from web.listing import FACET_SECONDS, facets_of
 from web.openapi import document, document_json
 from web.operations import operation
 from web.schemas import Collections, CollectionSummary, Facets, InCollection
@@ -43,7 +43,8 @@ def list_facets(asked: InCollection) -> Facets:
     name, collection = state().named(asked.collection)
     with collection.store.read() as reader:
         serial = reader.serial
-    facets: Facets = state().lists.get(("facets", name, serial), lambda: facets_of(collection.items()))
+    key = ("facets", name)
+    facets: Facets = state().lists.get(key, serial, FACET_SECONDS, lambda: facets_of(collection.items()))
     return facets
 
 

@@ -10,7 +10,7 @@ from visearch.collection import Collection
 from visearch.filters import Filter
 from visearch.store import Item
 from web import media, uploads
-from web.listing import passing
+from web.listing import LIST_SECONDS, passing
 from web.operations import operation
 from web.pages import decode, encode
 from web.problems import invalid
@@ -48,8 +48,8 @@ def _passing(
     """The items of the page and one more, and how many pass in all."""
     with collection.store.read() as reader:
         serial = reader.serial
-    key = ("items", name, serial, filter, asked.product)
-    ids: list[int] = state().lists.get(key, lambda: passing(collection, filter, asked.product))
+    key = ("items", name, filter, asked.product)
+    ids: list[int] = state().lists.get(key, serial, LIST_SECONDS, lambda: passing(collection, filter, asked.product))
     first = bisect_right(ids, start - 1)
     with collection.store.read() as reader:
         found = [reader.item(item_id) for item_id in ids[first : first + asked.limit + 1]]
@@ -71,8 +71,8 @@ def add_item(asked: NewItem) -> tuple[ItemSummary, int]:
     """It is on disk and found by every search once this answers 201. A picture that was sent before keeps its id and
     gets the metadata of this request: 200."""
     name, collection = state().named(asked.collection)
-    item_id, is_new = uploads.add(collection, asked.image, asked.metadata, state().detector)
-    return item_summary(name, checked_item(collection, item_id)), 201 if is_new else 200
+    item, is_new = uploads.add(collection, asked.image, asked.metadata, state().detector)
+    return item_summary(name, item), 201 if is_new else 200
 
 
 @operation("GET", ITEM, "Show an item", query=InCollection, answers={200: ItemSummary})
@@ -91,11 +91,16 @@ def remove_item(asked: InCollection, item_id: int) -> None:
 
 
 @operation(
-    "GET", f"{ITEM}/image", "The picture of an item", query=Rendition, answers={200: ("image/*",)}, problems=(416,)
+    "GET",
+    f"{ITEM}/image",
+    "The picture of an item",
+    query=Rendition,
+    answers={200: ("image/*",)},
+    problems=(416, 429),
 )
 def item_image(asked: Rendition, item_id: int) -> Response:
     """The original, as long as its file is what was indexed; as JPEG where browsers do not show the format, or `side`
-    asks for fewer pixels."""
+    asks for fewer pixels. 429 where too many are made into JPEG already."""
     _, collection = state().named(asked.collection)
     return media.picture_response(collection, checked_item(collection, item_id), asked)
 

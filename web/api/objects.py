@@ -5,7 +5,6 @@ from __future__ import annotations
 from visearch import images
 from visearch.errors import ImageError
 from visearch.search import Timer
-from web import media
 from web.operations import operation
 from web.problems import of_image
 from web.schemas import Detect, InCollection, ObjectsAnswer
@@ -22,10 +21,10 @@ def find_objects(asked: Detect) -> ObjectsAnswer:
     """Labelled boxes, best first. No detector is installed where `detector` is null."""
     _, collection = state().named(asked.collection)
     if asked.item is not None:
-        return _objects(media.original(collection, checked_item(collection, asked.item)), "item")
+        return _objects(collection.original(checked_item(collection, asked.item)), "item")
     if asked.image is not None:
         return _objects(asked.image, "image")
-    return _objects(state().fetcher.fetch(asked.image_url or ""), "image_url")
+    return _objects(state().fetch(asked.image_url or ""), "image_url")
 
 
 @operation("GET", "/api/v1/items/<int:item_id>/objects", "Find the objects of an item", query=InCollection, heavy=True,
@@ -33,7 +32,7 @@ def find_objects(asked: Detect) -> ObjectsAnswer:
 def find_item_objects(asked: InCollection, item_id: int) -> ObjectsAnswer:
     """As for a picture that is sent."""
     _, collection = state().named(asked.collection)
-    return _objects(media.original(collection, checked_item(collection, item_id)), "item")
+    return _objects(collection.original(checked_item(collection, item_id)), "item")
 
 
 def _objects(data: bytes, field: str) -> ObjectsAnswer:

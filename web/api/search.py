@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 from visearch import modes
 from visearch.collection import Collection
-from visearch.errors import ImageError
+from visearch.errors import ImageError, UsageError
 from visearch.results import Results
 from web.operations import operation
 from web.pages import Cursor
 from web.problems import invalid, of_image
 from web.schemas import (
     Click,
+    FlashlightSearch,
     MatchAnswer,
     Query,
     RegionSearch,
@@ -33,11 +34,11 @@ Mode = Literal["flashlight", "lens"]
 FETCHING = (502, 504)
 
 
-@operation("POST", "/api/v1/search/flashlight", "Search like any region of any picture", body=RegionSearch, heavy=True,
-           answers={200: SearchAnswer}, problems=FETCHING)  # fmt: skip
-def search_flashlight(asked: RegionSearch) -> SearchAnswer:
+@operation("POST", "/api/v1/search/flashlight", "Search like any region of any picture", body=FlashlightSearch,
+           heavy=True, answers={200: SearchAnswer}, problems=FETCHING)  # fmt: skip
+def search_flashlight(asked: FlashlightSearch) -> SearchAnswer:
     """Whole pictures and objects in pictures that look like the region; near-duplicates are folded into one match."""
-    return _search("flashlight", asked, modes.flashlight)
+    return _search("flashlight", asked, modes.flashlight, diversity=asked.diversity)
 
 
 @operation("POST", "/api/v1/search/lens", "Search with a camera photo", body=RegionSearch, heavy=True,
@@ -171,9 +172,13 @@ def _asked(asked: Query, collection: Collection, run: Callable[..., Any]) -> Any
     """What `run` gives for the picture that is asked with: `picture` bytes, or `item`."""
     if asked.item is not None:
         checked_item(collection, asked.item)
-        return run(item=asked.item)
+        try:
+            return run(item=asked.item)
+        except UsageError:
+            checked_item(collection, asked.item)  # it may have been removed meanwhile
+            raise
     field = "image" if asked.image is not None else "image_url"
-    data = asked.image if asked.image is not None else state().fetcher.fetch(asked.image_url or "")
+    data = asked.image if asked.image is not None else state().fetch(asked.image_url or "")
     try:
         return run(picture=data)
     except ImageError as error:
