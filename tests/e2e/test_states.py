@@ -16,6 +16,7 @@ from tests.e2e.store import Served, index, serving
 
 DESKTOP = SCREENS[0]
 HOSTILE = '<img src=x onerror="window.pwned=1">"><script>window.pwned=1</script>'
+SEARCH = "**/api/v1/search/flashlight"
 ADDRESSES = ("javascript:window.pwned=1", "data:text/html,<script>window.pwned=1</script>", " javascript:alert(1)")
 
 
@@ -47,25 +48,36 @@ def test_being_offline_is_said_and_the_page_goes_on_afterwards(open_page: OpenPa
 
 def test_an_answer_that_comes_late_does_not_replace_a_newer_one(open_page: OpenPage, store: Served) -> None:
     page = open_page(store, DESKTOP, "?mode=flashlight&item=2")
-    expect(page.locator("#results .title").first).to_be_visible()
+    titles = page.locator("#results .title")
+    expect(titles.nth(9)).to_be_attached()
+    whole = titles.all_text_contents()[:10]
+    held: list[Route] = []
 
-    def delay(route: Route) -> None:
-        page.wait_for_timeout(300)
-        route.continue_()
+    holding = True
 
-    page.route("**/api/v1/search/flashlight", delay)
+    def hold(route: Route) -> None:
+        if holding:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route(SEARCH, hold)
     page.locator(".crop").focus()
-    for _ in range(4):
+    for presses in range(1, 4):
         page.keyboard.press("Shift+ArrowLeft")
-        page.wait_for_timeout(100)
-    page.unroute_all(behavior="wait")
-    page.get_by_role("button", name="Whole picture").click()
-    page.wait_for_load_state("networkidle")
-    late = page.locator("#results .title").all_inner_texts()
-    fresh = open_page(store, DESKTOP, "?mode=flashlight&item=2")
-    expect(fresh.locator("#results .title").first).to_be_visible()
-    fresh.wait_for_load_state("networkidle")
-    assert late == fresh.locator("#results .title").all_inner_texts()
+        deadline = time.monotonic() + MILLISECONDS / 1000
+        while len(held) < presses and time.monotonic() < deadline:
+            page.wait_for_timeout(20)
+    holding = False
+    with page.expect_response(SEARCH):
+        page.get_by_role("button", name="Whole picture").click()
+    assert len(held) >= 3
+    for route in held:
+        late = route.fetch()
+        assert [match["metadata"].get("title") for match in late.json()["matches"]][:10] != whole
+        route.fulfill(response=late)
+        page.wait_for_timeout(300)
+        assert titles.all_text_contents()[:10] == whole
 
 
 def test_more_pictures_come_as_one_scrolls_until_the_last(open_page: OpenPage, store: Served) -> None:
