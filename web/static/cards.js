@@ -91,7 +91,7 @@ export function productCard(match, opened) {
       { class: "caption" },
       h("span", { class: "title" }, title),
       h("span", { class: "offer" }, h("span", { class: "price" }, priceOf(product)), stock && h("span", { class: `stock stock-${stock.tone}` }, stock.text)),
-      closeness(match),
+      closeness(match, ["more photo", "more photos"]),
       url && h("a", { class: "button visit", href: url, target: "_blank", rel: "noopener nofollow", onclick: opened, "aria-label": `${title} at ${sellerOf(match, url)}, opens in a new tab` }, h("span", {}, sellerOf(match, url)), icon("out")),
       !url && product?.seller && h("span", { class: "seller" }, product.seller),
     ),
@@ -101,8 +101,8 @@ export function productCard(match, opened) {
 /** @param {Match} match @param {string} url */
 const sellerOf = ({ product }, url) => product?.seller || new URL(url).hostname.replace(/^www\./, "");
 
-/** Closeness in words beside its number, and the near-duplicates folded into the match. @param {Match} match */
-function closeness({ closeness: words, score, duplicates }) {
+/** Closeness in words beside its number, and what is folded into the match. @param {Match} match @param {string[]} folded one, many */
+function closeness({ closeness: words, score, duplicates }, folded = ["near copy", "near copies"]) {
   const level = closenessLevel(words);
   return h(
     "span",
@@ -110,7 +110,7 @@ function closeness({ closeness: words, score, duplicates }) {
     h("span", { class: `marks marks-${level}`, "aria-hidden": "true" }, h("i"), h("i"), h("i"), h("i")),
     h("span", {}, capital(words)),
     h("span", { class: "number" }, score.toFixed(2)),
-    duplicates > 0 && h("span", { class: "twins" }, `+${counted(duplicates, "near copy", "near copies")}`),
+    duplicates > 0 && h("span", { class: "twins" }, `+${counted(duplicates, ...folded)}`),
   );
 }
 
