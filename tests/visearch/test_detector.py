@@ -146,7 +146,7 @@ def test_yolox_nano_is_described_by_the_registry_and_finds_what_is_there(shared:
             boxes = np.array([each.box for each in found if each.label == label]).reshape(-1, 4)
             hits += bool((overlaps(boxes, large[None]) >= 0.5).any())
     assert wanted > 20
-    assert hits > 0.7 * wanted  # 78% on all 128 pictures
+    assert hits > 0.7 * wanted
 
 
 # Which detector

@@ -275,6 +275,23 @@ def test_centre_crop_is_resize_and_crop_in_one(size: tuple[int, int]) -> None:
     assert np.abs(found - expected).mean() < 1
 
 
+def test_a_whole_picture_is_cropped_and_a_box_in_it_shown_whole_on_white() -> None:
+    """Of a lamp or a sofa the middle is not enough; a model that squashes or pads does so with boxes too."""
+    image = picture(3, (128, 96))
+    box = (0.25, 0.0, 0.5, 1.0)  # 32 x 96 pixels
+    found = embedder.prepare(shape(32, 32, "center_crop", 32), whole(image), box)
+    inner = np.asarray(image.crop((32, 0, 64, 96)).resize((11, 32), BICUBIC))
+    assert (np.delete(found, range(10, 21), axis=1) == 255).all()
+    assert np.abs(found[:, 10:21].astype(int) - inner).mean() < 1
+    assert (embedder.prepare(shape(32, 32, "center_crop", 32), whole(image)) != 255).any(axis=2).mean() > 0.9
+
+
+@pytest.mark.parametrize(("said", "read"), [({}, "pad"), ({"regions": "center_crop"}, "center_crop")])
+def test_the_card_may_say_how_boxes_are_shown(said: dict[str, str], read: str) -> None:
+    resize = card()["resize"] | {"mode": "center_crop", "size": 64} | said
+    assert embedder.Card.from_json(json.dumps(card(resize=resize)), "m.onnx").resize.regions == read
+
+
 def test_the_side_to_decode_for_covers_the_input() -> None:
     assert embedder.shorter_side(shape(32, 48, "squash", 48)) == 48
     assert embedder.shorter_side(shape(224, 224, "center_crop", 256)) == 256
