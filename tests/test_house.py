@@ -19,7 +19,7 @@ from visearch.settings import SETTINGS
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("visearch", "indexer", "web", "training")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-LAZY = ROOT / "visearch" / "cli.py"  # may import the other packages, inside functions only
+LAZY = ROOT / "visearch" / "cli"  # may import the other packages, inside functions only
 
 
 def imports(path: Path) -> list[tuple[str, bool]]:
@@ -47,7 +47,7 @@ def test_packages_import_only_what_the_layers_allow(path: Path) -> None:
         if package == "visearch":
             assert name not in {"torch", "torchvision", "timm", "flask", "ray"}, where
         if name in PACKAGES and name not in {package, "visearch"}:
-            assert path == LAZY, where
+            assert path.parent == LAZY, where
             assert not outside, f"{where} outside a function"
 
 

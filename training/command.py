@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from visearch.cli import INTERRUPTED
+from visearch.cli.options import INTERRUPTED
 from visearch.errors import VisearchError
 
 

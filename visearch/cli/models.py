@@ -1,0 +1,109 @@
+"""`visearch models`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from visearch import settings
+from visearch.cli.options import option_json, print_json
+
+
+@click.group("models")
+def models_group() -> None:
+    """Models by name: list them, get them, see what one is.
+
+    \b
+    Example:
+      visearch models list
+    """
+
+
+@models_group.command("list")
+@option_json
+def models_list(as_json: bool) -> None:
+    """List the models that can be named.
+
+    \b
+    Example:
+      visearch models list
+    """
+    from visearch import embedder, models
+
+    if as_json:
+        print_json([vars(card) for card in models.list_models()])
+        return
+    shipped = embedder.load(models.default_model()).card
+    about = f"{shipped.embedding_dim} bits, version {shipped.version}; what is used where none is named"
+    click.echo(f"{models.DEFAULT:<16} {'embedding':<10} {'here':<8} {shipped.license:<12} {about}")
+    for card in models.list_models():
+        here = "here" if models.find(card.name) else f"{card.size / settings.MEGABYTE:.1f} MB"
+        click.echo(f"{card.name:<16} {card.kind:<10} {here:<8} {card.license:<12} {card.description}")
+
+
+@models_group.command("pull")
+@click.argument("name")
+def models_pull(name: str) -> None:
+    """Download a model.
+
+    \b
+    Example:
+      visearch models pull yolox_nano
+    """
+    from visearch import models
+
+    click.echo(models.pull(name))
+
+
+@models_group.command("info")
+@click.argument("name")
+def models_info(name: str) -> None:
+    """Show the card of a model: a name of the list, or an .onnx file.
+
+    \b
+    Example:
+      visearch models info ./my_model.onnx
+    """
+    from visearch import models
+
+    file = models.default_model() if name == models.DEFAULT else Path(name)
+    if file.is_file():
+        from visearch import detector, embedder
+
+        model = detector.load(file) if detector.is_detector(file) else embedder.load(file)
+        print_json({"sha256": model.sha256, **asdict(model.card)})
+        return
+    print_json(vars(models.info(name)))
+
+
+@models_group.command("export")
+@click.argument("checkpoint", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("out", metavar="OUT.onnx", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Compare on the pictures of this folder  [default: those of the recipe's data sets]",
+)
+@option_json
+def models_export(checkpoint: Path, out: Path, pictures: Path | None, as_json: bool) -> None:
+    """Make a model file of a CHECKPOINT of `visearch train`, and check it against the checkpoint on real pictures.
+
+    \b
+    Example:
+      visearch models export runs/unified/best.pt unified.onnx
+    """
+    from training.libraries import import_timm
+
+    import_timm()  # says what to install where it is not
+    from training.export import export as export_model
+
+    exported = export_model(checkpoint, out, pictures)
+    if as_json:
+        print_json(asdict(exported))
+        return
+    click.echo(
+        f"{out}: {exported.size / settings.MEGABYTE:.1f} MB; {exported.flipped:.3%} of the bits of {exported.pictures}"
+        " pictures differ from the checkpoint's"
+    )
