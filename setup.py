@@ -65,7 +65,7 @@ setup(
         ],
         "report": ["matplotlib>=3.8"],
         "heif": ["pillow-heif>=0.18"],
-        "scale": ["ray[data]>=2.40"],
+        "scale": ["ray[data]>=2.50"],
         "test": [
             "pytest>=8",
             "pytest-timeout",
