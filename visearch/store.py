@@ -5,11 +5,13 @@ serialises writers of all processes. Derived files (index.py, vectors.py) can be
 
 Tables (all keys big-endian, so that they sort; records are msgpack arrays whose first element is their version):
 
-    meta         text -> msgpack          format, next_item, serial, active, generation/<number>
+    meta         text -> msgpack          format, next_item, serial, active, previous, last_generation,
+                                          generation/<number>, dropped/<number>
     items        item_id -> record        what Item holds
     sources      source -> item_id, size, mtime_ns, metadata fingerprint (28 bytes: a scan needs no record)
     contents     sha256 -> item_id        several a key: equal bytes under several paths
     thumbnails   item_id -> JPEG
+    working_copies  item_id -> JPEG       what an item is embedded from anew where its file cannot be read again
     failures     source -> record         files that could not be used, and why
     item_codes   generation, item_id -> code_ids int64[regions]
     codes        generation, block -> uint8[rows, D/8]      code_id = block * BLOCK_ROWS + row
@@ -20,151 +22,39 @@ Tables (all keys big-endian, so that they sort; records are msgpack arrays whose
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import shutil
 import struct
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import lmdb
-import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from visearch import settings
 from visearch.codes import I64, U8
+from visearch.environment import DATA, acquire, data_bytes, missing_bytes, release, store_errors, writable
 from visearch.errors import StoreError
+from visearch.records import CodeRows, Failure, Generation, Item, Known, metadata_hash, packb, unpackb
+
+__all__ = ["CodeRows", "Failure", "Generation", "Item", "Known", "Reader", "Store", "Writer", "metadata_hash"]
 
 FORMAT = 1
-RECORD = 1  # version of a skipped file's record
-ITEM_RECORD = 2  # version of an item's; 1 had no detector
 BLOCK_ROWS = 128
 OWNER = np.dtype([("item_id", "<i8"), ("region", "<i4")])
 REMOVED_ITEM = -1
 LARGEST_ID = 2**63 - 1
 LONGEST_KEY = 440  # LMDB allows 511 bytes; longer sources end in a hash
-MAX_READERS = 1024
-DATA, LOCK = "data.mdb", "lock.mdb"
-LOCK_BYTES = 64 * (MAX_READERS + 2)
 TABLES = (
     "meta", "items", "sources", "contents", "thumbnails", "failures",
-    "item_codes", "codes", "owners", "vectors", "removed",
+    "item_codes", "codes", "owners", "vectors", "removed", "working_copies",
 )  # fmt: skip
+ADDED_TABLES = ("working_copies",)  # that a store of this format may lack: made when it is next opened to be written
 
-Box = tuple[float, float, float, float]
 _SOURCE = struct.Struct(">qqq4s")
-
-
-@dataclass(frozen=True)
-class Item:
-    """One picture of the corpus. `width` and `height` are of the upright picture in pixels, regions are boxes in
-    fractions of it, `content` is the SHA-256 of the file's bytes, `origin` the folder or manifest it came with,
-    `detector` the SHA-256 of the detector that found the regions beside the whole, "" where none looked."""
-
-    item_id: int
-    source: str
-    size: int
-    mtime_ns: int
-    content: bytes
-    width: int
-    height: int
-    origin: str
-    metadata: dict[str, Any]
-    regions: tuple[Box, ...] = ((0.0, 0.0, 1.0, 1.0),)
-    detector: str = ""
-
-    def pack(self) -> bytes:
-        """The stored record."""
-        values = (
-            ITEM_RECORD,
-            self.source,
-            self.size,
-            self.mtime_ns,
-            self.content,
-            self.width,
-            self.height,
-            self.origin,
-        )
-        packed: bytes = _packb((*values, self.metadata, self.regions, self.detector))
-        return packed
-
-    @classmethod
-    def unpack(cls, item_id: int, record: bytes) -> Item:
-        """Read a stored record; StoreError where its version is newer than this code."""
-        values = _values(record, f"item {item_id}", ITEM_RECORD)
-        values[-2] = tuple(tuple(box) for box in values[-2])
-        return cls(item_id, *values)
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a scan compares a file with."""
-
-    item_id: int
-    size: int
-    mtime_ns: int
-    metadata_hash: bytes
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A file that could not be used. `decoders` is images.decoders_fingerprint() then: another one means try again."""
-
-    source: str
-    reason: str
-    message: str
-    size: int
-    mtime_ns: int
-    decoders: str
-    origin: str
-
-
-@dataclass(frozen=True)
-class Generation:
-    """All codes of the collection under one model. `bits` is D; code ids are 0 .. next_code - 1; `base` names the
-    newest index file set (0: none yet), built when the store stood at `base_serial`. The stamps say which files of
-    those names are meant: after an older store was put back, others may lie there. `vector_rows` rows of the vector
-    file are those of this store."""
-
-    number: int
-    model: str
-    version: str
-    model_sha256: str
-    bits: int
-    runtime: str
-    precision: str
-    device: str
-    next_code: int = 0
-    base: int = 0
-    base_serial: int = 0
-    base_stamp: str = ""
-    vectors_stamp: str = ""
-    vector_rows: int = 0
-
-
-@dataclass(frozen=True)
-class CodeRows:
-    """Consecutive codes of a generation from `first` on: codes uint8 [n, D/8], owners OWNER [n]."""
-
-    first: int
-    codes: U8
-    owners: NDArray[Any]
-
-    @property
-    def code_ids(self) -> I64:
-        """int64 [n]."""
-        return np.arange(self.first, self.first + len(self.owners), dtype=np.int64)
-
-
-def metadata_hash(metadata: Mapping[str, Any]) -> bytes:
-    """Four bytes that change when the metadata does; the order of keys does not matter."""
-    return hashlib.sha256(_packb(sorted(metadata.items()))).digest()[:4]
 
 
 class Store:
@@ -178,16 +68,16 @@ class Store:
         """
         self.path = path
         self._closed = False
-        exists = _data_bytes(path) > 0
+        exists = data_bytes(path) > 0
         if not (exists or create):
             raise StoreError(f"{path.parent}: no collection here; `visearch index FOLDER` makes one")
-        self.readonly = readonly or (exists and not _writable(path))
+        self.readonly = readonly or (exists and not writable(path))
         if self.readonly and create:
             raise StoreError(f"{path.parent}: is read-only, so nothing can be added or changed there")
-        with _store_errors(path):
+        with store_errors(path):
             if create:
                 path.mkdir(parents=True, exist_ok=True)
-            self._environment = _acquire(path, self.readonly)
+            self._environment = acquire(path, self.readonly)
             try:
                 self._open_tables()
             except BaseException:
@@ -196,13 +86,14 @@ class Store:
 
     def _open_tables(self) -> None:
         environment = self._environment
+        self.tables: dict[str, Any] = {}
         if self.readonly:  # a table opened within a transaction that only reads is closed with it
             meta = environment.open_db(b"meta", create=False)
             with environment.begin() as transaction:
                 self._check_format(transaction.get(b"format", db=meta))
-            self.tables = {
-                name: environment.open_db(name.encode(), create=False, dupsort=name == "contents") for name in TABLES
-            }
+            for name in TABLES:
+                with suppress(*((lmdb.NotFoundError,) if name in ADDED_TABLES else ())):
+                    self.tables[name] = environment.open_db(name.encode(), create=False, dupsort=name == "contents")
             return
         with environment.begin(write=True) as transaction:
             meta = environment.open_db(b"meta", transaction)
@@ -214,10 +105,10 @@ class Store:
             }
             if stored is None:
                 for key, value in ((b"format", FORMAT), (b"next_item", 1), (b"serial", 0), (b"active", 0)):
-                    transaction.put(key, _packb(value), db=meta)
+                    transaction.put(key, packb(value), db=meta)
 
     def _check_format(self, stored: Any) -> None:
-        version = None if stored is None else _unpackb(stored)
+        version = None if stored is None else unpackb(stored)
         if version != FORMAT:
             raise StoreError(
                 f"{self.path.parent}: collection format {version}, this visearch reads {FORMAT};"
@@ -228,12 +119,12 @@ class Store:
         """Close; the same environment opened elsewhere in the process stays open. A second time does nothing."""
         if not self._closed:
             self._closed = True
-            _release(self.path)
+            release(self.path)
 
     @contextmanager
     def read(self) -> Iterator[Reader]:
         """A consistent view of the store; keep it short, an open one keeps old pages from being reused."""
-        with _store_errors(self.path), self._environment.begin(buffers=True) as transaction:
+        with store_errors(self.path), self._environment.begin(buffers=True) as transaction:
             yield Reader(transaction, self.tables)
 
     @contextmanager
@@ -241,21 +132,21 @@ class Store:
         """One atomic change. When the block ends the change is on disk; when it raises nothing has happened."""
         if self.readonly:
             raise StoreError(f"{self.path.parent}: is read-only, so nothing can be added or changed there")
-        with _store_errors(self.path), self._environment.begin(write=True, buffers=True) as transaction:
+        with store_errors(self.path), self._environment.begin(write=True, buffers=True) as transaction:
             yield Writer(transaction, self.tables)
-        if _missing_bytes(self._environment, self.path):
+        if missing_bytes(self._environment, self.path):
             self._fill_up()
 
     def _fill_up(self) -> None:
         """Make the data file as long as its pages need: a change that took pages and gave them back leaves those at
         the end unwritten, and the next to open the store could not tell that from a file cut short."""
-        with _store_errors(self.path), self._environment.begin(write=True):  # nobody else makes the file longer now
-            length = _data_bytes(self.path) + _missing_bytes(self._environment, self.path)
+        with store_errors(self.path), self._environment.begin(write=True):  # nobody else makes the file longer now
+            length = data_bytes(self.path) + missing_bytes(self._environment, self.path)
             os.truncate(self.path / DATA, length)
 
     def copy(self, destination: Path) -> None:
         """A hot, compacted copy of one consistent moment into an empty folder."""
-        with _store_errors(destination):
+        with store_errors(destination):
             self._environment.copy(str(destination), compact=True)
 
 
@@ -271,7 +162,7 @@ class Reader:
 
     def _meta(self, key: str) -> Any:
         record = self._get("meta", key.encode())
-        return None if record is None else _unpackb(record)
+        return None if record is None else unpackb(record)
 
     @property
     def serial(self) -> int:
@@ -319,33 +210,73 @@ class Reader:
         value = self._get("thumbnails", _id(item_id))
         return None if value is None else bytes(value)
 
+    def working_copy(self, item_id: int) -> bytes | None:
+        """JPEG bytes, or None."""
+        value = self._get("working_copies", _id(item_id)) if "working_copies" in self.tables else None
+        return None if value is None else bytes(value)
+
     def failure(self, source: str) -> Failure | None:
         """Why a source was skipped, or None."""
         record = self._get("failures", source_key(source))
-        return None if record is None else _failure(record)
+        return None if record is None else Failure.unpack(record)
 
     def failures(self) -> Iterator[Failure]:
         """All skipped sources, by source."""
         with self.transaction.cursor(self.tables["failures"]) as cursor:
             for record in cursor.iternext(keys=False):
-                yield _failure(record)
+                yield Failure.unpack(record)
 
     def generation(self, number: int | None = None) -> Generation | None:
         """A generation by number, the active one without; None where there is none."""
-        number = int(self._meta("active")) if number is None else number
-        values = self._meta(f"generation/{number}")
-        return None if values is None else _generation(values)
+        number = self.active if number is None else number
+        record = self._get("meta", f"generation/{number}".encode())
+        return None if record is None else Generation.unpack(record)
+
+    @property
+    def active(self) -> int:
+        """The number of the generation that answers, 0 where there is none."""
+        return int(self._meta("active"))
+
+    @property
+    def previous(self) -> int:
+        """The number of the one that answered before it and is still there, 0 where none is."""
+        return int(self._meta("previous") or 0)
 
     def generations(self) -> list[Generation]:
-        """All generations that hold codes, by number: every item has its codes in each of them."""
-        found = []
-        with self.transaction.cursor(self.tables["meta"]) as cursor:
-            if cursor.set_range(b"generation/"):
-                for key, record in cursor.iternext():
-                    if not bytes(key).startswith(b"generation/"):
-                        break
-                    found.append(_generation(_unpackb(record)))
+        """All generations, by number. An item that has no codes in one is missing there."""
+        found = [Generation.unpack(record) for _, record in self._metas("generation/")]
         return sorted(found, key=lambda generation: generation.number)
+
+    def dropped(self) -> list[int]:
+        """Generations that were dropped and of which rows are still to be deleted."""
+        return [int(name) for name, _ in self._metas("dropped/")]
+
+    def _metas(self, prefix: str) -> Iterator[tuple[str, Any]]:
+        """What follows the prefix in the names of the meta table, and the records."""
+        start = prefix.encode()
+        with self.transaction.cursor(self.tables["meta"]) as cursor:
+            if cursor.set_range(start):
+                for key, record in cursor.iternext():
+                    if not bytes(key).startswith(start):
+                        return
+                    yield bytes(key[len(start) :]).decode(), record
+
+    def items_missing(self, generation: int, start: int = 0) -> Iterator[int]:
+        """Ids from `start` on, ascending, of the items that have no codes in a generation."""
+        prefix = struct.pack(">I", generation)
+        with (
+            self.transaction.cursor(self.tables["items"]) as items,
+            self.transaction.cursor(self.tables["item_codes"]) as held,
+        ):
+            if not items.set_range(_id(start)):
+                return
+            more = held.set_range(_pair(generation, start))
+            for key in items.iternext(values=False):
+                wanted = prefix + bytes(key)
+                while more and bytes(held.key()) < wanted:
+                    more = held.next()
+                if not more or bytes(held.key()) != wanted:
+                    yield _from_id(key)
 
     def code_ids(self, generation: int, item_id: int) -> I64:
         """Code ids of an item's regions, in region order: int64 [regions], empty where it has none."""
@@ -411,7 +342,7 @@ class Writer(Reader):
         self.transaction.put(key, value, db=self.tables[table], **options)
 
     def _set_meta(self, key: str, value: object) -> None:
-        self._put("meta", key.encode(), _packb(value))
+        self._put("meta", key.encode(), packb(value))
 
     def reserve_item_ids(self, count: int) -> int:
         """The first of `count` item ids that nobody else gets, now or ever."""
@@ -443,6 +374,13 @@ class Writer(Reader):
         """Store an item's thumbnail."""
         self._put("thumbnails", _id(item_id), jpeg)
 
+    def put_working_copy(self, item_id: int, jpeg: bytes | None) -> None:
+        """Store an item's working copy; without one it has none from then on."""
+        if jpeg is None:
+            self.transaction.delete(_id(item_id), db=self.tables["working_copies"])
+        else:
+            self._put("working_copies", _id(item_id), jpeg)
+
     def remove_item(self, item_id: int) -> bool:
         """Remove an item with everything that is its own; False where there was none."""
         item = self.item(item_id)
@@ -453,12 +391,12 @@ class Writer(Reader):
         self._forget_names(item)
         self.transaction.delete(_id(item_id), db=self.tables["items"])
         self.transaction.delete(_id(item_id), db=self.tables["thumbnails"])
+        self.put_working_copy(item_id, None)
         return True
 
     def put_failure(self, failure: Failure) -> None:
         """Record why a source was skipped."""
-        values = (failure.source, failure.reason, failure.message, failure.size, failure.mtime_ns)
-        self._put("failures", source_key(failure.source), _packb((RECORD, *values, failure.decoders, failure.origin)))
+        self._put("failures", source_key(failure.source), failure.pack())
 
     def clear_failure(self, source: str) -> None:
         """Forget that a source was skipped."""
@@ -466,12 +404,40 @@ class Writer(Reader):
 
     def put_generation(self, generation: Generation) -> None:
         """Add or replace a generation."""
-        self._set_meta(f"generation/{generation.number}", vars(generation))
+        self._put("meta", f"generation/{generation.number}".encode(), generation.pack())
+
+    def new_generation_number(self) -> int:
+        """A number that no generation has or had."""
+        last = max(int(self._meta("last_generation") or 0), *(each.number for each in self.generations()), 0)
+        self._set_meta("last_generation", last + 1)
+        return last + 1
 
     def activate(self, number: int) -> None:
         """Make a generation the one that answers."""
+        if self.active != number:
+            self._set_meta("previous", self.active)
         self._set_meta("active", number)
         self._next_serial()
+
+    def drop_generation(self, number: int) -> None:
+        """Forget a generation that is not active; `delete_dropped` then deletes its rows."""
+        self.transaction.delete(f"generation/{number}".encode(), db=self.tables["meta"])
+        self._set_meta(f"dropped/{number}", True)
+        if self.previous == number:
+            self._set_meta("previous", 0)
+
+    def delete_dropped(self, number: int, most: int) -> bool:
+        """Delete up to `most` rows of a generation that was dropped; returns whether all are gone."""
+        for table in ("item_codes", "codes", "owners", "vectors", "removed"):
+            with self.transaction.cursor(self.tables[table]) as cursor:
+                cursor.set_range(_pair(number, 0))
+                while bytes(cursor.key()[:4]) == struct.pack(">I", number):
+                    if not most:
+                        return False
+                    cursor.delete()
+                    most -= 1
+        self.transaction.delete(f"dropped/{number}".encode(), db=self.tables["meta"])
+        return True
 
     def _next_serial(self) -> int:
         serial = self.serial + 1
@@ -492,7 +458,8 @@ class Writer(Reader):
             value = code_ids[start:stop].astype("<i8").tobytes()
             self._put("item_codes", _pair(number, int(owners["item_id"][start])), value)
         self.put_generation(replace(generation, next_code=first + len(owners)))
-        self._next_serial()
+        if number == self.active:  # another's codes change no answer
+            self._next_serial()
         return code_ids
 
     def _append_rows(self, table: str, number: int, first: int, rows: NDArray[Any]) -> None:
@@ -543,39 +510,6 @@ def source_key(source: str) -> bytes:
     return key if len(key) <= LONGEST_KEY else key[:LONGEST_KEY] + b"\0" + hashlib.sha256(key).digest()
 
 
-def _packb(value: object) -> bytes:
-    packed: bytes = msgpack.packb(value, unicode_errors="surrogateescape")
-    return packed
-
-
-def _unpackb(record: Any) -> Any:
-    return msgpack.unpackb(record, unicode_errors="surrogateescape", strict_map_key=False)
-
-
-def _values(record: Any, name: str, newest: int = RECORD) -> list[Any]:
-    """What a record of version `newest` holds after its version; StoreError where its own is newer than this code."""
-    version, *values = list(_unpackb(record))
-    if version == 1 and newest == ITEM_RECORD:
-        return [*values, ""]
-    if version != newest:
-        raise StoreError(f"{name} has record version {version}, this visearch reads {newest}; upgrade visearch")
-    return values
-
-
-def _failure(record: Any) -> Failure:
-    return Failure(*_values(record, "a skipped file"))
-
-
-def _generation(values: dict[str, Any]) -> Generation:
-    unknown = values.keys() - Generation.__dataclass_fields__.keys()
-    if unknown:
-        raise StoreError(
-            f"generation {values.get('number')} has {', '.join(sorted(unknown))}, which this visearch does not know;"
-            " upgrade visearch"
-        )
-    return Generation(**values)
-
-
 def _id(item_id: int) -> bytes:
     return struct.pack(">q", item_id)
 
@@ -586,111 +520,3 @@ def _from_id(key: Any) -> int:
 
 def _pair(generation: int, number: int) -> bytes:
     return struct.pack(">Iq", generation, number)
-
-
-def _writable(path: Path) -> bool:
-    return os.access(path, os.W_OK) and os.access(path / DATA, os.W_OK) and not _read_only_mount(path)
-
-
-def _read_only_mount(path: Path) -> bool:
-    return hasattr(os, "statvfs") and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-
-
-def _data_bytes(path: Path) -> int:
-    """Length of the data file; 0 where there is none, or where its maker was killed before it wrote anything."""
-    try:
-        return (path / DATA).stat().st_size
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
-
-
-def _missing_bytes(environment: Any, path: Path) -> int:
-    """How much shorter the data file is than its pages need. Reading beyond its end would be a bus error."""
-    needed: int = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-    return max(0, needed - _data_bytes(path))
-
-
-@contextmanager
-def _store_errors(path: Path) -> Iterator[None]:
-    """LMDB's and the system's errors as one line each."""
-    folder = path.parent
-    try:
-        yield
-    except lmdb.MapFullError:
-        raise StoreError(f"{folder}: the store is full; raise VISEARCH_MAP_GIGABYTES and run again") from None
-    except lmdb.LockError as error:
-        raise StoreError(f"{folder}: cannot be locked ({error}); is it on a network file system?") from None
-    except lmdb.ReadersFullError:
-        raise StoreError(f"{folder}: too many readers at once (over {MAX_READERS})") from None
-    except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError, lmdb.PageNotFoundError) as error:
-        raise StoreError(f"{folder}: the store is broken ({error}); restore it from a backup") from None
-    except (lmdb.Error, OSError) as error:
-        if _is_disk_full(error, folder):
-            raise StoreError(f"{folder}: the disk is full; free some space and run the same command again") from None
-        raise StoreError(f"{folder}: {error}") from None
-
-
-def _is_disk_full(error: Exception, folder: Path) -> bool:
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
-        return True
-    # LMDB says this where a part of what it wrote did fit.
-    cut_off = os.strerror(errno.EIO) in str(error)
-    return cut_off and folder.exists() and shutil.disk_usage(folder).free < settings.MEGABYTE
-
-
-# LMDB must not be opened twice in one process (the first close would drop its file locks): environments are shared.
-_environments: dict[Path, tuple[Any, int]] = {}
-_environments_lock = threading.Lock()
-
-
-def _acquire(path: Path, readonly: bool) -> Any:
-    key = path.resolve()
-    with _environments_lock:
-        environment, users = _environments.get(key, (None, 0))
-        if environment is None:
-            # A reader that cannot write the lock file is not seen by writers. Nothing to fear on a medium that nobody
-            # writes; a collection mounted read-only here and written elsewhere meanwhile can be misread.
-            lock = not readonly or _writable(path)
-            if lock:
-                _reserve_lock_file(path)
-            environment = lmdb.open(
-                str(path),
-                map_size=int(settings.number("map_gigabytes")) << 30,
-                max_dbs=len(TABLES),
-                max_readers=MAX_READERS,
-                readonly=readonly,
-                create=not readonly,
-                lock=lock,
-            )
-            missing = _missing_bytes(environment, path)
-            if missing:
-                environment.close()
-                raise StoreError(
-                    f"{path.parent}: the store is broken ({missing} bytes of {DATA} are missing at its end);"
-                    " restore it from a backup"
-                )
-            if lock:
-                environment.reader_check()  # readers that were killed would keep old pages from being reused
-        _environments[key] = (environment, users + 1)
-        return environment
-
-
-def _reserve_lock_file(path: Path) -> None:
-    """Give a new lock file its bytes on disk: LMDB maps it, and a full disk would then be a bus error."""
-    if hasattr(os, "posix_fallocate"):
-        descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            os.posix_fallocate(descriptor, 0, LOCK_BYTES)
-        finally:
-            os.close(descriptor)
-
-
-def _release(path: Path) -> None:
-    key = path.resolve()
-    with _environments_lock:
-        environment, users = _environments.get(key, (None, 0))
-        if users > 1:
-            _environments[key] = (environment, users - 1)
-        elif environment is not None:
-            del _environments[key]
-            environment.close()

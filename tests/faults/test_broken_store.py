@@ -17,7 +17,8 @@ from tests.faults.conftest import Undisturbed
 from tests.faults.helpers import contents, fails_in_one_line, make_pictures, problems, succeeds, visearch
 from visearch import Collection
 from visearch.errors import StoreError
-from visearch.store import FORMAT, ITEM_RECORD, RECORD, TABLES
+from visearch.records import ITEM_RECORD, RECORD
+from visearch.store import FORMAT, TABLES
 
 
 def data(collection: Path) -> Path:
