@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,8 +12,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import waitress.server
 from flask import Flask
 from flask.testing import FlaskClient
+from waitress import wasyncore
 from werkzeug.test import TestResponse
 
 from tests.pictures import picture
@@ -51,6 +54,28 @@ def make_app(
     app = create_app(collections, detector, config=replace(config, **changes), fetcher=fetcher)
     app.test_client_class = Client
     return app
+
+
+@contextmanager
+def served(app: Any) -> Iterator[int]:
+    """The port where waitress serves this app. Its sockets are closed by the thread that waits for them."""
+    sockets: dict[int, Any] = {}
+    server: Any = waitress.server.create_server(app, map=sockets, host="127.0.0.1", port=0, threads=8)
+    stopping = threading.Event()
+
+    def run() -> None:
+        while not stopping.is_set():
+            wasyncore.loop(0.02, map=sockets, count=1)
+        server.task_dispatcher.shutdown()
+        wasyncore.close_all(sockets)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield int(server.effective_port)
+    finally:
+        stopping.set()
+        thread.join(30)
 
 
 def make_client(collection: Collection | Mapping[str, Collection], *arguments: Any, **changes: Any) -> Client:

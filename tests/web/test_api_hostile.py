@@ -5,16 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import waitress.server
 
 from tests.pictures import save, visearch
-from tests.web.api import WITH_KEY, Client, form, image_bytes, in_base64, make_app, make_client, opened, search
+from tests.web.api import WITH_KEY, Client, form, image_bytes, in_base64, make_app, make_client, opened, search, served
 from visearch.collection import Collection
 from web.values import is_link
 
@@ -46,13 +43,8 @@ FORMS += OTHERS
 @pytest.fixture
 def port(collection: Collection) -> Iterator[int]:
     """Where waitress serves: a test client would tidy the paths up."""
-    server: Any = waitress.server.create_server(make_app(collection), host="127.0.0.1", port=0)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    yield int(server.effective_port)
-    server.close()
-    server.task_dispatcher.shutdown()
-    thread.join(10)
+    with served(make_app(collection)) as port:
+        yield port
 
 
 def test_no_path_leads_outside(port: int, collection: Collection) -> None:

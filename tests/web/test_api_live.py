@@ -7,30 +7,14 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import waitress.server
 
-from tests.web.api import WITH_KEY, client_of, form, image_bytes, in_base64, make_app
+from tests.web.api import WITH_KEY, client_of, form, image_bytes, in_base64, make_app, served
 from visearch.collection import Collection
 
 SEARCH = "/api/v1/search/flashlight"
-
-
-@contextmanager
-def served(app: Any) -> Iterator[int]:
-    """The port where waitress serves this app."""
-    server: Any = waitress.server.create_server(app, host="127.0.0.1", port=0, threads=8)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        yield int(server.effective_port)
-    finally:
-        server.close()
-        server.task_dispatcher.shutdown()
-        thread.join(10)
 
 
 @pytest.fixture
