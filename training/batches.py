@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +32,15 @@ from visearch.images import WHOLE
 
 PREFETCH = 3  # batches a worker keeps ready
 REPLACEMENTS = 20  # pictures tried in the place of one that cannot be decoded
+
+Made_co = TypeVar("Made_co", covariant=True)
+
+
+class Maker(Protocol[Made_co]):
+    """What makes the batch of a step, in whatever process; or gives the error, to be raised where it is taken."""
+
+    def __getitem__(self, step: int) -> Made_co | VisearchError:
+        """The batch of a step."""
 
 
 @dataclass
@@ -183,16 +192,7 @@ class Batches:
         Raises:
             VisearchError: as `make`, or a worker died; when the batch is taken.
         """
-        loader: Any = DataLoader(
-            self,  # type: ignore[arg-type]
-            batch_size=None,
-            sampler=range(start, stop),
-            num_workers=workers,
-            prefetch_factor=PREFETCH if workers else None,
-            pin_memory=pin,
-            worker_init_fn=_leave_interrupts_to_parent,
-        )
-        return _take(iter(loader))
+        return ahead(self, start, stop, workers, pin=pin)
 
     def __getitem__(self, step: int) -> Batch | VisearchError:
         """What the loader's workers call; an error is handed over whole, as the loader would make a traceback of it."""
@@ -202,7 +202,25 @@ class Batches:
             return error
 
 
-def _take(made: Iterator[Batch | VisearchError]) -> Iterator[Batch]:
+def ahead(maker: Maker[Made_co], start: int, stop: int, workers: int, *, pin: bool = False) -> Iterator[Made_co]:
+    """What `maker` gives for start..stop - 1 in order, made ahead by `workers` forks of this process (0: in this one).
+
+    Raises:
+        VisearchError: what the maker gave in the place of a batch, or a worker died; when the batch is taken.
+    """
+    loader: Any = DataLoader(
+        maker,  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=range(start, stop),
+        num_workers=workers,
+        prefetch_factor=PREFETCH if workers else None,
+        pin_memory=pin,
+        worker_init_fn=_leave_interrupts_to_parent,
+    )
+    return _take(iter(loader))
+
+
+def _take(made: Iterator[Made_co | VisearchError]) -> Iterator[Made_co]:
     try:
         for batch in made:
             if isinstance(batch, VisearchError):

@@ -27,16 +27,17 @@ def build(model: Unified, recipe: Recipe) -> torch.optim.Optimizer:
     """
     schedule = recipe.schedule
     layers = model.backbone_layers()
-    groups = _groups([value for _, value in model.new_parameters()], schedule.rate, schedule.weight_decay)
+    groups = groups_of([value for _, value in model.new_parameters()], schedule.rate, schedule.weight_decay)
     for height, layer in enumerate(reversed(layers)):
         rate = schedule.backbone_rate * recipe.retention.layer_decay**height
-        groups += _groups([value for _, value in layer], rate, schedule.weight_decay)
+        groups += groups_of([value for _, value in layer], rate, schedule.weight_decay)
     if schedule.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=schedule.rate)
     return torch.optim.SGD(groups, lr=schedule.rate, momentum=MOMENTUM)
 
 
-def _groups(parameters: Sequence[torch.nn.Parameter], rate: float, weight_decay: float) -> list[dict[str, Any]]:
+def groups_of(parameters: Sequence[torch.nn.Parameter], rate: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups of one full rate; biases and scales have no weight decay."""
     split = ([p for p in parameters if p.ndim > 1], weight_decay), ([p for p in parameters if p.ndim <= 1], 0.0)
     return [
         {"params": chosen, "lr": rate, "full_rate": rate, "weight_decay": decay} for chosen, decay in split if chosen

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from training.tables import Above, Amount, Columns, Count, Natural, Reader, Share, override
+from training.tables import Above, Amount, Columns, Count, Natural, Reader, Share, Table, override
 from visearch.errors import UsageError
 
 SHIPPED = Path(__file__).parent / "recipes"
@@ -220,34 +220,45 @@ class Recipe:
 def load(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe: a .toml file, or the name of one that ships (`names()`).
 
+    Raises:
+        UsageError: as `load_as`. What only the recipe as a whole shows is found by `check`.
+    """
+    return load_as(Recipe, SHIPPED, name_or_path, overrides)
+
+
+def load_as(
+    kind: type[Table], shipped: Path, name_or_path: str | Path, overrides: Mapping[str, Any] | None = None
+) -> Table:
+    """Read a recipe of dataclass `kind`, which has a `name`: a .toml file, or the name of one in the folder `shipped`.
+
     `overrides` are values in place of the file's by dotted key, as `override` in tables.py takes them.
 
     Raises:
         UsageError: the file is not there or not TOML, a key or value is wrong, a path is not there; one line with file
-            and key. What only the recipe as a whole shows is found by `check`.
+            and key.
     """
-    file = _find(str(name_or_path))
+    file = _find(str(name_or_path), shipped)
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file}: not TOML ({error})") from None
-    shown = file.stem if file.parent == SHIPPED else str(file)
+    shown = file.stem if file.parent == shipped else str(file)
     table = {"name": file.stem} | override(table, overrides or {}, shown)
-    return Reader(shown, file.absolute().parent).read(Recipe, table)
+    return Reader(shown, file.absolute().parent).read(kind, table)
 
 
-def names() -> list[str]:
+def names(shipped: Path = SHIPPED) -> list[str]:
     """The recipes that ship."""
-    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+    return sorted(path.stem for path in shipped.glob("*.toml"))
 
 
-def _find(name: str) -> Path:
-    if name in names():
-        return SHIPPED / f"{name}.toml"
+def _find(name: str, shipped: Path) -> Path:
+    if name in names(shipped):
+        return shipped / f"{name}.toml"
     if not name.endswith(".toml"):
-        raise UsageError(f"{name}: no such recipe; name a .toml file or one of {', '.join(names())}")
+        raise UsageError(f"{name}: no such recipe; name a .toml file or one of {', '.join(names(shipped))}")
     return Path(name)
 
 
@@ -269,7 +280,12 @@ def from_plain(values: Mapping[str, Any]) -> Recipe:
     Raises:
         UsageError: as `load`.
     """
-    return Reader("recipe", Path.cwd(), must_exist=False).read(Recipe, values)
+    return from_plain_as(Recipe, values)
+
+
+def from_plain_as(kind: type[Table], values: Mapping[str, Any]) -> Table:
+    """As `from_plain`, of another dataclass; raises UsageError as `load_as`."""
+    return Reader("recipe", Path.cwd(), must_exist=False).read(kind, values)
 
 
 def check(recipe: Recipe) -> None:

@@ -55,7 +55,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, progress: bool = T
         VisearchError: gradients are no longer finite, a data set cannot be decoded, a checkpoint cannot be written.
         KeyboardInterrupt: interrupted (SIGINT, SIGTERM); the run was saved first.
     """
-    with distributed.started() as process, _interruptible() as interrupted:
+    with distributed.started() as process, interruptible() as interrupted:
         return _train(recipe, out, resume, progress and process.main, process, interrupted)
 
 
@@ -64,7 +64,7 @@ def _train(
 ) -> Path:
     schedule, retention, device = recipe.schedule, recipe.retention, process.device
     check(recipe)
-    saved = _saved(recipe, out, resume)
+    saved = saved_run(to_plain(recipe), out, resume)
 
     # Data
     pictures = data.read(recipe)
@@ -89,7 +89,7 @@ def _train(
         course.warm = 0  # nothing that a warm start could train: all steps are end to end
     shipped = deepcopy(model)  # takes the weights that are validated and shipped
     start = Start(model) if retention.distill else None
-    average = _moving_average(model, schedule.ema) if schedule.ema else None
+    average = moving_average(model, schedule.ema) if schedule.ema else None
     warm_weights: Weights | None = None  # those after the warm start
     banks = {
         head: ProxyBank(len(names), recipe.embedding, recipe.proxies, np.random.default_rng((recipe.seed, number)))
@@ -121,12 +121,12 @@ def _train(
             average.module.load_state_dict(state["average"])
 
     def snapshot(*, resumable: bool) -> Checkpoint:
-        weights = _weights(average.module if average else model)
+        weights = weights_of(average.module if average else model)
         if warm_weights is not None and retention.average < 1:
             weights = interpolate(warm_weights, weights, retention.average)
         state = {
-            "model": _weights(model),
-            "average": _weights(average.module) if average else None,
+            "model": weights_of(model),
+            "average": weights_of(average.module) if average else None,
             "warm_weights": warm_weights,
             "banks": {head: bank.state_dict() for head, bank in banks.items()},
             "balance": gradnorm.weights if gradnorm else None,
@@ -171,9 +171,9 @@ def _train(
             validate(log, bar)
         for batch in coming:
             if step == course.warm:
-                warm_weights = _weights(model)
+                warm_weights = weights_of(model)
                 network = _begin_phase(model, recipe, process, warming=False)
-            torch.manual_seed(_seed(recipe.seed, step, process.rank))
+            torch.manual_seed(seed_of(recipe.seed, step, process.rank))
             sampling = np.random.default_rng((recipe.seed, step))  # all processes sample the same classes
             unreadable.update(batch.unreadable)
             images = batch.images.to(device, non_blocking=True)
@@ -253,8 +253,12 @@ def _train(
     return out / BEST
 
 
-def _saved(recipe: Recipe, out: Path, resume: bool) -> Checkpoint | None:
-    """The checkpoint to go on from, if there is one; a folder for the run where there is none."""
+def saved_run(recipe: Mapping[str, Any], out: Path, resume: bool) -> Checkpoint | None:
+    """The checkpoint to go on from, if there is one; a folder for the run where there is none. The recipe is plain.
+
+    Raises:
+        UsageError: `out` holds a run and `resume` was not asked for, or one of another recipe, or cannot be made.
+    """
     last = out / LAST
     if not last.exists():
         try:
@@ -265,7 +269,7 @@ def _saved(recipe: Recipe, out: Path, resume: bool) -> Checkpoint | None:
     if not resume:
         raise UsageError(f"{out} holds a run already; go on with it (--resume) or name another folder (--out)")
     saved = checkpoint.load(last)
-    if saved.recipe != to_plain(recipe):
+    if saved.recipe != recipe:
         raise UsageError(f"{out} holds a run of another recipe; name another folder (--out), or put the recipe back")
     return saved
 
@@ -296,7 +300,7 @@ def _begin_phase(model: Unified, recipe: Recipe, process: Process, *, warming: b
     return torch.compile(network) if recipe.schedule.compile else network  # type: ignore[return-value]
 
 
-def _moving_average(model: Unified, decay: float) -> Any:
+def moving_average(model: Unified, decay: float) -> Any:
     """timm's moving average of weights; it follows closely at first, so that a short run is not its start."""
     import_timm()
     from timm.utils.model_ema import ModelEmaV3
@@ -304,12 +308,12 @@ def _moving_average(model: Unified, decay: float) -> Any:
     return ModelEmaV3(model, decay=decay, use_warmup=True)
 
 
-def _weights(model: nn.Module) -> Weights:
+def weights_of(model: nn.Module) -> Weights:
     """A copy of a model's state, on the CPU."""
     return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()}
 
 
-def _seed(*parts: int) -> int:
+def seed_of(*parts: int) -> int:
     """One number of several, as unlike that of others as can be."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
@@ -323,7 +327,7 @@ def _validated(metrics: Mapping[str, Mapping[str, float]]) -> str:
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
+def interruptible() -> Iterator[threading.Event]:
     """An event that SIGINT or SIGTERM sets, so that a step is never half done; the second one interrupts at once."""
     interrupted = threading.Event()
 
