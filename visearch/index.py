@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from visearch.base import CACHED_FILTERS, I64, Base, BaseInfo, write_base
 from visearch.filters import Filter
 from visearch.scan import I32, U8, Positions, Rows, nearest
 
-__all__ = ["Added", "Base", "BaseInfo", "Candidates", "Index", "should_merge", "write_base"]
+__all__ = ["Added", "Base", "BaseInfo", "Candidates", "Index", "IndexLike", "View", "should_merge", "write_base"]
 
 MERGE_ROWS = 10_000  # a delta up to this size costs a search less than 0.05 ms
 MERGE_SHARE = 8  # ... and is then merged when it outgrows this part of the base
@@ -39,12 +40,44 @@ class Added:
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a search found, best first by (distance, item_id, region). Distances are in bits."""
+    """What a search found, best first by (distance, item_id, region). Distances are in bits; `coverage` is the share of
+    the codes that could be searched."""
 
     code_ids: I64
     item_ids: I64
     regions: I32
     distances: I32
+    coverage: float = 1.0
+
+
+class IndexLike(Protocol):
+    """What a searcher asks of its index: an `Index`, or one whose parts are in other processes."""
+
+    @property
+    def delta_rows(self) -> int:
+        """As of Index."""
+
+    @property
+    def dead_rows(self) -> int:
+        """As of Index."""
+
+    @property
+    def live_rows(self) -> int:
+        """As of Index."""
+
+    def apply(self, added: Added, removed_code_ids: I64) -> None:
+        """As of Index."""
+
+    def search(
+        self,
+        code: U8,
+        k: int,
+        *,
+        filter: Filter | None = None,
+        exact: bool = False,
+        max_distance: int | None = None,
+    ) -> Candidates:
+        """As of Index."""
 
 
 def should_merge(base_rows: int, delta_rows: int, dead_rows: int) -> bool:
@@ -86,8 +119,8 @@ class _Delta:
 
 
 @dataclass(frozen=True)
-class _View:
-    """One state of the index. `rows` of the delta count; what died at `number` or before is dead."""
+class View:
+    """One state of an index. `rows` of the delta count; what died at `number` or before is dead."""
 
     number: int
     delta: _Delta
@@ -104,7 +137,7 @@ class Index:
         self._base_died = np.zeros(base.rows if base else 0, np.uint32)  # number of the view; 0 while alive
         self._row_of: dict[int, int] = {}  # code id -> row, of what lives in the delta
         self._matches: dict[Filter, NDArray[np.bool_]] = {}  # by filter, for the delta's first rows
-        self._view = _View(0, _Delta(bits), 0, 0, 0)
+        self._view = View(0, _Delta(bits), 0, 0, 0)
         self._writing, self._caching = threading.Lock(), threading.Lock()
         self.bits = bits
 
@@ -118,6 +151,11 @@ class Index:
         if base is not None and base.bits != bits:
             raise ValueError(f"the base has codes of {base.bits} bits, not {bits}")
         return Index(base, bits)
+
+    @property
+    def view(self) -> View:
+        """The state of this moment, which `search` can be asked for later too. Its number counts the changes."""
+        return self._view
 
     @property
     def delta_rows(self) -> int:
@@ -154,7 +192,7 @@ class Index:
             self._row_of.update(
                 zip(added.code_ids.tolist(), range(view.rows, view.rows + len(added.code_ids)), strict=True)
             )
-            self._view = _View(
+            self._view = View(
                 number,
                 delta,
                 view.rows + len(added.code_ids),
@@ -170,6 +208,7 @@ class Index:
         filter: Filter | None = None,
         exact: bool = False,
         max_distance: int | None = None,
+        view: View | None = None,
     ) -> Candidates:
         """The k nearest codes, best first by (distance, item_id, region).
 
@@ -182,6 +221,7 @@ class Index:
             filter: what the metadata must match.
             exact: compare with every eligible code.
             max_distance: the largest distance in bits of an answer.
+            view: an earlier state to search, the latest by default.
 
         Raises:
             ValueError: the code has another length than the index's, or k is less than 1.
@@ -190,7 +230,7 @@ class Index:
         if code.shape != (self.bits // 8,) or k < 1:
             raise ValueError(f"a search needs a code of {self.bits // 8} bytes and k >= 1, not {code.shape} and {k}")
         furthest = self.bits if max_distance is None else min(max_distance, self.bits)
-        view = self._view
+        view = view or self._view
         parts = [self._search_delta(view, code, k, furthest, filter)]
         if self._base is not None and self._base.rows:
             base = self._base
@@ -202,7 +242,7 @@ class Index:
         return Candidates(code_ids[best], item_ids[best], regions[best], distances[best])
 
     def _search_delta(
-        self, view: _View, code: U8, k: int, furthest: int, filter: Filter | None
+        self, view: View, code: U8, k: int, furthest: int, filter: Filter | None
     ) -> tuple[I64, I64, I32, I32]:
         delta = view.delta
         rows = None if filter is None else np.flatnonzero(self._matching(view, filter)).astype(np.uint32)
@@ -210,7 +250,7 @@ class Index:
         found, distances = nearest(code, delta.codes[: view.rows], k, furthest=furthest, rows=rows, keep=alive)
         return delta.code_ids[found], delta.item_ids[found], delta.regions[found], distances
 
-    def _matching(self, view: _View, filter: Filter) -> NDArray[np.bool_]:
+    def _matching(self, view: View, filter: Filter) -> NDArray[np.bool_]:
         """Which rows of the delta pass a filter; only rows that came since it was last asked for are looked at."""
         known = self._matches.get(filter, np.empty(0, np.bool_))
         if len(known) < view.rows:

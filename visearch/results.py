@@ -49,13 +49,14 @@ class Results(Sequence[Match]):
     Attributes:
         took: milliseconds by stage.
         reranked: which kind `score` is.
-        model, generation: what made the codes.
+        model, generation, bits: what made the codes, and their length.
         thumbnail: gives the JPEG of an item.
         relevant: how many of the matches, from the first on, are above the relative cut-off; the rest is the tail.
         next: where the next page starts, None after the last.
         box: the region of the query that was searched for; for Lens that of the salient object.
         width, height: of the upright query picture in pixels; 0 where a whole item was searched for.
         objects: what the detector found in the query, where it was asked.
+        coverage: the share of the corpus that was searched; less than 1 only while a shard of it is not to be had.
         turn: gives the page that starts at a place and has so many matches at most.
     """
 
@@ -64,6 +65,7 @@ class Results(Sequence[Match]):
     reranked: bool
     model: str
     generation: int
+    bits: int = 0
     thumbnail: Callable[[int], bytes | None] = field(default=lambda item_id: None, repr=False, compare=False)
     relevant: int = 0
     next: int | None = None
@@ -71,6 +73,7 @@ class Results(Sequence[Match]):
     width: int = 0
     height: int = 0
     objects: tuple[Detection, ...] = ()
+    coverage: float = 1.0
     turn: Callable[[int, int], Results] | None = field(default=None, repr=False, compare=False)
 
     def page(self, start: int, limit: int) -> Results:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ class Window:
     """The items of a window, best first, one row each: item_ids int64 [n], best regions int32 [n], their Hamming
     distances int32 [n] in bits, scores float64 [n] in -1..1, codes uint8 [n, D/8] (no bytes if nothing is folded by
     them), which rows are above the relative cut-off, bool [n], and groups int64 [n]: of the rows of one group only the
-    best is shown."""
+    best is shown. `coverage` is the share of the corpus that was searched, 1 unless a part of it could not be asked."""
 
     item_ids: I64
     regions: I32
@@ -34,13 +35,19 @@ class Window:
     codes: U8
     relevant: NDArray[np.bool_]
     groups: I64
+    coverage: float = 1.0
+
+    @property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The arrays, by name."""
+        return {name: value for name, value in vars(self).items() if name != "coverage"}
 
     def __len__(self) -> int:
         return len(self.item_ids)
 
     def take(self, rows: NDArray[np.intp]) -> Window:
         """The window of these rows, in this order."""
-        return Window(*(array[rows] for array in vars(self).values()))
+        return replace(self, **{name: array[rows] for name, array in self.columns.items()})
 
     def heads(
         self,
@@ -91,10 +98,10 @@ class Window:
         return shown
 
 
-def relevant(scores: F64) -> NDArray[np.bool_]:
+def relevant(scores: F64, cut: float = CUT) -> NDArray[np.bool_]:
     """Which of the scores of a window, float64 [n] in descending order, are above its cut-off: bool [n].
 
-    The cut-off is relative, since the scores of one query say little about those of another: it lies CUT of the way
+    The cut-off is relative, since the scores of one query say little about those of another: it lies `cut` of the way
     from the median of the window, which stands for what has nothing to do with the query, to its best score. Half the
     way was best of 29 rules tried (F1 of the first 50 matches, ImageNet baseline): 0.53 for grocery photos by class,
     0.51 for home store photos by category. The best flat cut-off of the one, 0.45, gave the other 0.26.
@@ -102,20 +109,20 @@ def relevant(scores: F64) -> NDArray[np.bool_]:
     if not len(scores):
         return np.empty(0, np.bool_)
     middle = float(np.median(scores))
-    above: NDArray[np.bool_] = scores >= middle + CUT * (float(scores.max()) - middle)
+    above: NDArray[np.bool_] = scores >= middle + cut * (float(scores.max()) - middle)
     return above
 
 
-def blend(windows: Sequence[Window], weights: Sequence[float]) -> Window:
+def blend(windows: Sequence[Window], weights: Sequence[float], scale: float = RANK_SCALE) -> Window:
     """One window of the items of several, by weighted reciprocal rank fusion (Cormack and others, SIGIR 2009).
 
-    An item is worth the sum of weight / (RANK_SCALE + its rank) of the windows it is in, and is shown as in the one
+    An item is worth the sum of weight / (`scale` + its rank) of the windows it is in, and is shown as in the one
     that gives it the best score; what any of them finds relevant comes first. Ties go to the smaller item id. A small
     scale lets the first places count: with the usual 60 what is in both lists, however far down, beats the best of one.
     """
-    rows = Window(*(np.concatenate(arrays) for arrays in zip(*(vars(each).values() for each in windows), strict=True)))
+    rows = _together(windows)
     worth = np.concatenate(
-        [weight / (RANK_SCALE + np.arange(1, len(each) + 1)) for each, weight in zip(windows, weights, strict=True)]
+        [weight / (scale + np.arange(1, len(each) + 1)) for each, weight in zip(windows, weights, strict=True)]
     )
     return _merged(rows, worth)
 
@@ -123,11 +130,17 @@ def blend(windows: Sequence[Window], weights: Sequence[float]) -> Window:
 def raised(window: Window, preferred: Window, bonus: float) -> Window:
     """One window of the items of both, by score, those of `preferred` raised by `bonus`; scores stay as they are, and
     the cut-off is that of the raised ones."""
-    rows = Window(*(np.concatenate(pair) for pair in zip(vars(window).values(), vars(preferred).values(), strict=True)))
+    rows = _together([window, preferred])
     key = rows.scores + bonus * (np.arange(len(rows)) >= len(window))
     order = np.lexsort((rows.item_ids, -key))
     order = order[_first_of_each(rows.item_ids[order])]
     return replace(rows.take(order), relevant=relevant(key[order]))
+
+
+def _together(windows: Sequence[Window]) -> Window:
+    """The rows of all, one window after another; what was searched for each is what was searched for any."""
+    columns = {name: np.concatenate([each.columns[name] for each in windows]) for name in windows[0].columns}
+    return Window(**columns, coverage=min(each.coverage for each in windows))
 
 
 def _merged(rows: Window, worth: F64) -> Window:
