@@ -1,28 +1,18 @@
-"""The indexing pipeline: the caller's thread scans and commits, one thread a core decodes and embeds.
-
-Plain threads suffice, because Pillow and OpenVINO release the GIL.
-"""
+"""The indexing pipeline: what a scan finds changed flows through `ingest.prepare` and `ingest.commit`."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from time import monotonic
 
+from indexer.flow import CHUNK, Load, flow
 from indexer.sources import Scan
 from visearch.detector import Detector
 from visearch.embedder import Embedder
-from visearch.ingest import Claims, Failed, File, Outcome, Same, commit, prepare
-from visearch.machine import usable_cores
+from visearch.ingest import Claims, Embedded, Failed, File, Outcome, Same, commit, prepare
 from visearch.store import Store
-
-CHUNK_FILES = 16
-CHUNKS_IN_FLIGHT = 4  # for each thread
-COMMIT_FILES = 64
-COMMIT_SECONDS = 1.0
 
 
 @dataclass
@@ -34,8 +24,9 @@ class Progress:
 
 
 class Pipeline:
-    """One run over the changed files of a scan. `embedder` is called when the first picture has to be embedded; with a
-    `detector` the files that ask for it are also indexed by the objects in them.
+    """One run over the changed files of a scan. `embedder` gives the model of the active generation, and is called
+    where pictures have to be embedded; with a `detector` the files that ask for it are also indexed by the objects in
+    them.
 
     Once `stop` is set no new files are taken; those being worked on are finished and committed.
     """
@@ -51,10 +42,9 @@ class Pipeline:
         self._store = store
         self._embedder = embedder
         self._stop = stop
-        self._threads = usable_cores()
         self._claims = Claims()
-        self._ready: list[Outcome] = []
         self._waiting: list[Same] = []  # for the first picture with their content
+        self._outdated: list[File] = []  # embedded by a model that answers no longer
         self._unusable: dict[bytes, Failed] = {}  # contents of this run that cannot be decoded
         self._progress = Progress()
 
@@ -64,59 +54,32 @@ class Pipeline:
         Raises:
             VisearchError: from the sources, the model or the store; everything committed before stays.
         """
-        committed = monotonic()
-        with ThreadPoolExecutor(self._threads, "embed") as pool:
-            flying: set[Future[list[Outcome]]] = set()
-            chunk: list[File] = []
-            try:
-                for found in scan.changed(self._stop):
-                    if isinstance(found, Failed):
-                        self._ready.append(found)
-                    else:
-                        chunk.append(found)
-                    if len(chunk) == CHUNK_FILES:
-                        flying.add(self._submit(pool, chunk))
-                        chunk = []
-                    flying = self._land(flying, CHUNKS_IN_FLIGHT * self._threads)
-                    if len(self._ready) >= COMMIT_FILES or (self._ready and monotonic() - committed > COMMIT_SECONDS):
-                        yield self._commit(scan)
-                        committed = monotonic()
-                if chunk and not self._stop.is_set():
-                    flying.add(self._submit(pool, chunk))
-                while flying:
-                    if self._stop.is_set():
-                        flying = {future for future in flying if not future.cancel()}
-                    flying = self._land(flying, len(flying))
-                    yield self._commit(scan)
-                while self._waiting:  # their first picture was removed meanwhile: each is taken anew
-                    alone = [self._waiting.pop().file]
-                    self._ready += prepare(alone, self._store, self._embedder, Claims(), self._detector)
-                yield self._commit(scan)
-            finally:
-                pool.shutdown(cancel_futures=True)
+        for ready in flow(scan.changed(self._stop), self._prepare, self._stop, Load()):
+            yield self._commit(scan, ready)
+        # Their first picture was removed meanwhile, or another model has come to answer: they are taken anew.
+        while again := [*self._outdated, *(same.file for same in self._waiting)]:
+            chunk, self._outdated, self._waiting = again[:CHUNK], again[CHUNK:], []
+            yield self._commit(scan, prepare(chunk, self._store, self._embedder, Claims(), self._detector))
+        yield self._commit(scan, [])
 
-    def _submit(self, pool: ThreadPoolExecutor, chunk: Sequence[File]) -> Future[list[Outcome]]:
-        return pool.submit(prepare, chunk, self._store, self._embedder, self._claims, self._detector)
+    def _prepare(self, chunk: Sequence[File | Failed]) -> list[Outcome]:
+        files = [each for each in chunk if isinstance(each, File)]
+        failed = [each for each in chunk if isinstance(each, Failed)]
+        return [*failed, *prepare(files, self._store, self._embedder, self._claims, self._detector)]
 
-    def _land(self, flying: set[Future[list[Outcome]]], most: int) -> set[Future[list[Outcome]]]:
-        """Take in what is done; wait for something where `most` or more are under way."""
-        done, rest = wait(flying, timeout=None if len(flying) >= most else 0, return_when=FIRST_COMPLETED)
-        for future in done:
-            self._ready += future.result()
-        return rest
-
-    def _commit(self, scan: Scan) -> Progress:
-        outcomes = [*self._ready, *self._waiting]
-        self._ready, self._waiting = [], []
+    def _commit(self, scan: Scan, ready: Sequence[Outcome]) -> Progress:
+        outcomes = [*ready, *self._waiting]
         for outcome in outcomes:
             if isinstance(outcome, Failed) and outcome.content:
                 self._unusable[outcome.content] = outcome
         outcomes = [self._known_unusable(outcome) for outcome in outcomes]
-        counts, self._waiting = commit(self._store, outcomes)
-        waiting = {id(outcome) for outcome in self._waiting}
-        done = [outcome for outcome in outcomes if id(outcome) not in waiting]
+        counts, unresolved = commit(self._store, outcomes)
+        self._waiting = [outcome for outcome in unresolved if isinstance(outcome, Same)]
+        self._outdated += [outcome.file for outcome in unresolved if isinstance(outcome, Embedded)]
+        left = {id(outcome) for outcome in unresolved}
+        done = [outcome for outcome in outcomes if id(outcome) not in left]
         scan.committed(done)
-        for outcome in done:
+        for outcome in outcomes:
             if not isinstance(outcome, Same) and outcome.content:
                 self._claims.release(outcome.content)
         self._progress.counts += counts

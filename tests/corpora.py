@@ -54,12 +54,12 @@ class Random:
         )[self.random.integers(6)]  # fmt: skip
 
 
-def embedded(item_id: int, embedding: codes.F32, metadata: Mapping[str, Any]) -> Embedded:
-    """What preparing a picture would give."""
+def embedded(item_id: int, embedding: codes.F32, metadata: Mapping[str, Any], model: str) -> Embedded:
+    """What preparing a picture would give, by the model of this SHA-256."""
     file = File(item_id, f"memory/{item_id}", 1, 1, "memory", dict(metadata), authoritative=True)
     vectors = codes.to_rows(*codes.quantize(embedding[None]))
     content = embedding.tobytes()[:24] + item_id.to_bytes(8)
-    return Embedded(file, content, 10, 10, b"jpeg", codes.pack(embedding[None]), vectors)
+    return Embedded(file, content, 10, 10, b"jpeg", codes.pack(embedding[None]), vectors, model)
 
 
 @dataclass
@@ -78,7 +78,8 @@ class Reference:
 
     def put(self, collection: Collection, values: Mapping[int, tuple[codes.F32, dict[str, Any]]]) -> None:
         """Add or replace items, here and there."""
-        commit(collection.store, [embedded(number, *value) for number, value in values.items()])
+        model = collection.generation.model_sha256
+        commit(collection.store, [embedded(number, *value, model) for number, value in values.items()])
         for item_id, value in values.items():
             self.hold(item_id, *value)
 

@@ -7,6 +7,7 @@ for match in collection.search("chair.jpg", box=(0.2, 0.3, 0.7, 0.9), limit=10):
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
@@ -25,7 +26,7 @@ from visearch import codes, embedder, ingest, models, runtime, settings, vectors
 from visearch.base import Base, stamp_of, write_base
 from visearch.codes import F16, F32, I8, I32, I64, U8
 from visearch.embedder import Embedder
-from visearch.errors import ImageError, IndexFileError, ModelError, StoreError, UsageError
+from visearch.errors import ImageError, IndexFileError, ModelError, StoreError, UsageError, VisearchError
 from visearch.files import TEMPORARY, fsync_folder, read_limited
 from visearch.filters import Filter
 from visearch.images import Box, Picture
@@ -34,12 +35,12 @@ from visearch.leases import lease
 from visearch.machine import check_installation
 from visearch.results import Results
 from visearch.search import Query, Searcher
-from visearch.store import REMOVED_ITEM, Failure, Generation, Item, Reader, Store
+from visearch.store import REMOVED_ITEM, Failure, Generation, Item, Reader, Store, Writer
 from visearch.vectors import VectorFile
 
 STORE, MODELS, INDEX = "store", "models", "index"
 UPLOADS = "uploads"  # the folder for pictures that the collection keeps itself, and the origin of their items
-FIRST_GENERATION = 1
+FOLLOW_SECONDS = 0.2
 
 Source = str | Path | bytes | Picture
 """A query picture: a file, its bytes, or decoded."""
@@ -63,38 +64,53 @@ class Corpus:
 class Collection:
     """An open collection. Safe for threads; other processes may change it meanwhile, and are followed."""
 
-    def __init__(self, path: Path, *, create: bool = False, model: str | Path | None = None) -> None:
+    def __init__(
+        self, path: Path, *, create: bool = False, model: str | Path | None = None, generation: int | None = None
+    ) -> None:
         """See `open`."""
         check_installation()
         self.path = path
+        self._pinned = generation
         if create and not (path / STORE).exists():
             embedder.load(models.resolve(model))  # without a model nothing is made
         self.store = Store(path / STORE, create=create)
         self._model = model
-        self._lock = threading.Lock()
+        self._lock, self._loading = threading.Lock(), threading.Lock()
         self._embedder: Embedder | None = None
+        self._followed = False  # whether a thread opens what becomes active
         self._searcher: Searcher | None = None
         try:
             if create:
                 self._create_generation()
             elif model:
                 self._check_model(model)
+            if generation is not None:
+                self.generation  # noqa: B018 (is there)
         except BaseException:
             self.store.close()
             raise
 
     @classmethod
-    def open(cls, path: str | Path, *, create: bool = False, model: str | Path | None = None) -> Collection:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        create: bool = False,
+        model: str | Path | None = None,
+        generation: int | None = None,
+    ) -> Collection:
         """Open the collection in a folder; with `create` make one where there is none.
 
         `model` is an .onnx file or a registry name. A new collection needs it, unless a model is shipped or named by
-        VISEARCH_MODEL; a collection that has codes keeps a copy of the model that made them and takes no other.
+        VISEARCH_MODEL; a collection that has codes keeps a copy of the model that made them, and another one comes to
+        it by `visearch backfill`. With a `generation` that one answers here, whichever is active.
 
         Raises:
             StoreError: no collection here, of another format, or broken.
             ModelError: no model is named, or it is not the one the codes were made with.
+            UsageError: there is no such generation.
         """
-        return cls(Path(path), create=create, model=model)
+        return cls(Path(path), create=create, model=model, generation=generation)
 
     def close(self) -> None:
         """Close the store. Nothing is lost without it."""
@@ -117,7 +133,10 @@ class Collection:
             return self._active(reader)
 
     def _active(self, reader: Reader) -> Generation:
-        generation = reader.generation()
+        generation = reader.generation(self._pinned)
+        if generation is None and self._pinned is not None:
+            there = ", ".join(str(each.number) for each in reader.generations()) or "none"
+            raise UsageError(f"{self.path}: there is no generation {self._pinned}; there are: {there}")
         if generation is None:
             raise StoreError(f"{self.path}: nothing was indexed yet; `visearch index FOLDER` does that")
         return generation
@@ -133,22 +152,16 @@ class Collection:
         model = embedder.load(models.resolve(self._model))
         self._keep_model(model)
         with self.store.write() as writer:
-            if writer.generation() is None:
-                writer.put_generation(
-                    Generation(
-                        FIRST_GENERATION,
-                        model.card.name,
-                        model.card.version,
-                        model.sha256,
-                        model.card.embedding_dim,
-                        model.runtime,
-                        model.precision,
-                        model.device,
-                    )
-                )
-                writer.activate(FIRST_GENERATION)
+            if not writer.active:
+                writer.activate(_generation_of(model, writer).number)
         self._embedder = model
         self._check_model(model.path)  # another process may have made it, with another model
+
+    def add_generation(self, model: Embedder) -> Generation:
+        """The generation of a model, made, without codes, where there is none; the folder keeps the model's file."""
+        self._keep_model(model)
+        with self.store.write() as writer:
+            return _generation_of(model, writer)
 
     def _check_model(self, named: str | Path) -> None:
         with self.store.read() as reader:
@@ -156,7 +169,7 @@ class Collection:
         if generation is not None and runtime.file_sha256(models.resolve(named)) != generation.model_sha256:
             raise ModelError(
                 f"{self.path}: its codes were made by {generation.model} {generation.version}, not by {named};"
-                " index into another --collection, or leave the model away"
+                " leave the model away, or `visearch backfill --model` first"
             )
 
     def _keep_model(self, model: Embedder) -> None:
@@ -179,11 +192,16 @@ class Collection:
     @property
     def embedder(self) -> Embedder:
         """The model of the active generation, loaded on first use."""
-        with self._lock:
-            generation = self.generation
-            if self._embedder is None or self._embedder.sha256 != generation.model_sha256:
-                self._embedder = self._load_embedder(generation)
-            return self._embedder
+        return self._embedder_of(self.generation)
+
+    def _embedder_of(self, generation: Generation) -> Embedder:
+        """The model of a generation; that of the latest that was asked for stays loaded."""
+        model = self._embedder
+        if model is not None and model.sha256 == generation.model_sha256:
+            return model
+        with self._loading:
+            self._embedder = model = self._load_embedder(generation)
+        return model
 
     def _load_embedder(self, generation: Generation) -> Embedder:
         path = self.path / MODELS / f"{generation.model_sha256}.onnx"
@@ -261,11 +279,12 @@ class Collection:
         too: it moves with it.
 
         Raises:
-            ImageError: "unreadable": the file is gone, or is no longer what was indexed.
+            ImageError: "unreadable": the file is gone; "changed": it is no longer what was indexed.
         """
         places = [Path(item.source)]
         if item.origin == UPLOADS:
             places.append(self.path / UPLOADS / places[0].name)
+        changed = False
         for place in places:
             try:
                 data = read_limited(place)
@@ -273,7 +292,10 @@ class Collection:
                 continue
             if hashlib.sha256(data).digest() == item.content:
                 return data
-        raise ImageError("unreadable", f"{item.source}: gone, or no longer what was indexed; index it again")
+            changed = True
+        if changed:
+            raise ImageError("changed", f"{item.source}: changed since it was indexed; run `visearch index` again")
+        raise ImageError("unreadable", f"{item.source}: cannot be read; is it gone, or its drive not mounted?")
 
     def remove(self, item_ids: Sequence[int]) -> int:
         """Remove items, durably when this returns; how many there were. Their files stay untouched."""
@@ -281,9 +303,12 @@ class Collection:
 
     def corpus(self, filter: Filter | None = None) -> Corpus:
         """All live codes (of items that pass the filter) in memory, with their int8 copies."""
-        mapped = self.searcher().mapped
+        searcher = self.searcher()
+        mapped, number = searcher.mapped, searcher.generation.number
         with self.store.read() as reader:
-            found = _LiveRows(reader, self._active(reader))
+            generation = reader.generation(number)
+            assert generation is not None
+            found = _LiveRows(reader, generation)
             keep: Any = slice(None)
             if filter is not None:
                 passing = [item.item_id for item in reader.items() if filter.matches(item.metadata)]
@@ -332,14 +357,19 @@ class Collection:
         return self.ask(query, item, box, wanted)
 
     def ask(
-        self, query: str | Path | bytes | Picture | None, item: int | None, box: Box | None, wanted: Query
+        self,
+        query: Source | None,
+        item: int | None,
+        box: Box | None,
+        wanted: Query,
+        searcher: Searcher | None = None,
     ) -> Results:
-        """As `search`, with what is wanted put into one value."""
-        searcher = self.searcher()
+        """As `search`, with what is wanted put into one value; of `searcher`, or that of this moment."""
+        searcher = searcher or self.searcher()
         if item is not None and box is None:
             return searcher.like_item(item, wanted)
         with self.reading(query, item) as picture:
-            return searcher.like_picture(picture, box, wanted, self.embedder)
+            return searcher.like_picture(picture, box, wanted)
 
     @contextmanager
     def reading(self, query: Source | None, item: int | None) -> Iterator[bytes | Picture]:
@@ -372,10 +402,55 @@ class Collection:
             with self.store.read() as reader:
                 searcher = self._searcher
                 current = self._active(reader)
+                if searcher is not None and self._followed:  # `follow` swaps once the active one is open
+                    current = reader.generation(searcher.generation.number) or current
                 if searcher is None or not searcher.same_base(current):
                     searcher = self._open_searcher(current)
                 self._searcher = searcher.caught_up(reader, current)
             return self._searcher
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """While the block runs, a switch to another generation makes no search wait: a thread sees it within
+        FOLLOW_SECONDS, opens index and model beside those that answer, and then puts them in their place."""
+        stop = threading.Event()
+
+        def watch() -> None:
+            failed = 0
+            while not stop.wait(FOLLOW_SECONDS):
+                try:
+                    self._follow()
+                    failed = 0
+                except VisearchError as error:
+                    if not failed:
+                        log.error("the active generation cannot be opened: %s", error.message)
+                    failed += 1
+
+        thread = threading.Thread(target=watch, name="follow", daemon=True)
+        self._followed = True
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            self._followed = False
+
+    def _follow(self) -> None:
+        with self.store.read() as reader:
+            current = self._active(reader)
+        searcher = self._searcher
+        if searcher is None or searcher.generation.number == current.number:
+            return
+        opened = self._open_searcher(current)
+        opened.embedder  # noqa: B018 (loads it)
+        with self.store.read() as reader:
+            opened = opened.caught_up(reader, reader.generation(current.number) or current)
+        opened.index.search(np.zeros(current.bits // 8, np.uint8), 1)  # its pages are in memory then
+        with self._lock, self.store.read() as reader:
+            current = self._active(reader)
+            if opened.generation.number == current.number:  # else it was switched once more
+                self._searcher = opened.caught_up(reader, current)
 
     def _open_searcher(self, generation: Generation) -> Searcher:
         """From the newest index files; without them everything comes from the store, which is slower but right."""
@@ -384,17 +459,24 @@ class Collection:
             try:
                 base = self.open_base(generation)
             except IndexFileError as error:
-                if self.generation.base == generation.base:  # else another process has just replaced it
+                if self._newest_base(generation) == generation.base:  # else another process has just replaced it
                     log.warning("%s; answering from the store, `visearch check --repair` rebuilds it", error.message)
         try:
             mapped = VectorFile(self._index_folder(generation), generation)
         except IndexFileError:
             mapped = VectorFile.empty(generation)
-        return Searcher.start(self.store, generation, base, mapped, self._open_index(generation, base))
+        index = self._open_index(generation, base)
+        load = functools.cache(lambda: self._embedder_of(generation))
+        return Searcher.start(self.store, generation, base, mapped, index, load)
 
     def _open_index(self, generation: Generation, base: Base | None) -> IndexLike:
         """The index of a base, without what came since: here it is in this process."""
         return Index.open(base, generation.bits)
+
+    def _newest_base(self, generation: Generation) -> int:
+        with self.store.read() as reader:
+            found = reader.generation(generation.number)
+        return -1 if found is None else found.base
 
     def base_folder(self, generation: Generation) -> Path:
         """Where the newest index files of a generation are."""
@@ -457,6 +539,18 @@ class Collection:
                 found = [reader.item(int(item_id)) for item_id in item_ids[start : start + page]]
             # An item that has gone since is among the removed codes by now.
             yield from (item.metadata if item is not None else {} for item in found)
+
+
+def _generation_of(model: Embedder, writer: Writer) -> Generation:
+    """The generation of a model, made where there is none."""
+    for generation in writer.generations():
+        if generation.model_sha256 == model.sha256:
+            return generation
+    card, number = model.card, writer.new_generation_number()
+    computed = (model.runtime, model.precision, model.device)
+    made = Generation(number, card.name, card.version, model.sha256, card.embedding_dim, *computed)
+    writer.put_generation(made)
+    return made
 
 
 def _base_name(number: int) -> str:

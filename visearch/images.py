@@ -41,6 +41,7 @@ __all__ = [
     "resize",
     "thumbnail",
     "validate_box",
+    "working_copy",
 ]
 
 REASONS = {
@@ -60,6 +61,7 @@ Box = tuple[float, float, float, float]
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 OVERSAMPLING = 2  # decode at no less than this many times the needed size: 1.3% of bits differ; 4% at once the size
+WORKING_SIDE = 256  # pixels of the shorter side
 THUMBNAIL_GAP = 1.01  # what Pillow's block average leaves to the bicubic resize
 BYTES_PER_PIXEL = 4  # of an RGB picture in Pillow
 STRIP_PIXELS = 1 << 20  # pixels converted at a time
@@ -138,12 +140,24 @@ def resize(
 
 def thumbnail(picture: Picture, longest_side: int) -> bytes:
     """Return the picture as a JPEG (quality 75, no metadata) whose longest side is at most `longest_side` pixels."""
-    scale = min(1.0, longest_side / max(picture.width, picture.height))
-    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     # Averaging blocks first halves the time, and a thumbnail is not looked at that closely.
-    small = picture.image.resize(size, Image.Resampling.BICUBIC, box=picture.extent, reducing_gap=THUMBNAIL_GAP)
+    return _jpeg(picture, longest_side / max(picture.width, picture.height), 75, reducing_gap=THUMBNAIL_GAP)
+
+
+def working_copy(picture: Picture) -> bytes:
+    """Return the picture as a JPEG (quality 90, no metadata) whose shorter side is at most WORKING_SIDE pixels: what
+    it can be embedded from once its file is out of reach."""
+    # Where it was decoded at fewer pixels for a small model, more would be made up.
+    decoded = (picture.extent[3] - picture.extent[1]) / picture.height
+    return _jpeg(picture, min(WORKING_SIDE / min(picture.width, picture.height), decoded), 90)
+
+
+def _jpeg(picture: Picture, scale: float, quality: int, reducing_gap: float | None = None) -> bytes:
+    scale = min(1.0, scale)
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    small = picture.image.resize(size, Image.Resampling.BICUBIC, box=picture.extent, reducing_gap=reducing_gap)
     stream = BytesIO()
-    small.save(stream, "JPEG", quality=75)
+    small.save(stream, "JPEG", quality=quality)
     return stream.getvalue()
 
 

@@ -16,21 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from visearch import codes, images, settings
+from visearch import images, settings
 from visearch.codes import U8
 from visearch.detector import Detector
 from visearch.embedder import Embedder
-from visearch.errors import ImageError
+from visearch.embedding import embed_together, side_to_decode
+from visearch.errors import ImageError, UsageError
 from visearch.files import read_limited
 from visearch.images import WHOLE, Box, Picture
-from visearch.store import OWNER, Failure, Generation, Item, Store, Writer
+from visearch.store import OWNER, Failure, Generation, Item, Reader, Store, Writer
 
-EMBED_TOGETHER = 32  # regions
-DETAIL = 2  # decode so large that half of the shorter side fills the model's input: objects are parts
 MOST_OBJECTS = 10  # regions beside the whole picture
 OBJECT_SCORE = 0.4
 SMALLEST_OBJECT, LARGEST_OBJECT = 0.01, 0.9  # of the picture's area; larger is the picture itself
 
+WORKING_COPIES = ("off", "on", "remote")  # values of the setting
 FOLDER = "folder"  # the metadata key of what a walked folder says: the path of the picture's folder below its root
 
 
@@ -56,7 +56,8 @@ class File:
 @dataclass(frozen=True)
 class Embedded:
     """Decoded and embedded, a row for each region, the whole picture first: codes uint8 [r, D/8], vectors uint8
-    [r, D + 2] (int8 copy and scale), thumbnail JPEG."""
+    [r, D + 2] (int8 copy and scale), thumbnail and working copy (where one is to be kept) JPEG. `model` is the SHA-256
+    of the model that made the codes."""
 
     file: File
     content: bytes
@@ -65,7 +66,9 @@ class Embedded:
     thumbnail: bytes
     codes: U8
     vectors: U8
+    model: str
     regions: tuple[Box, ...] = (WHOLE,)
+    working_copy: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -119,9 +122,10 @@ def prepare(
 ) -> list[Outcome]:
     """Read, decode and embed files, those that ask for it also by the objects in them; an outcome for each, in order.
 
-    `embedder` is only called to decode.
+    `embedder` gives the model of the active generation; it is called once, where something has to be decoded.
     """
     side = int(settings.number("thumbnail_side"))
+    model: Embedder | None = None
     outcomes: list[Outcome | None] = []
     decoded: list[_Decoded] = []
     for file in files:
@@ -130,38 +134,32 @@ def prepare(
             outcomes.append(outcome)
             continue
         content, data = outcome
-        model = embedder()
+        model = model or embedder()
         finds = detector if file.detector else None
+        least = side_to_decode(model.min_side(), objects=finds is not None)
         try:
-            least = model.min_side() if finds is None else max(DETAIL * model.min_side(), finds.min_side())
-            picture = images.decode(data, min_side=least)
+            picture = images.decode(data, min_side=least if finds is None else max(least, finds.min_side()))
         except ImageError as error:
             outcomes.append(Failed(file, content, error.reason, error.message))
             continue
         regions = (WHOLE, *(() if finds is None else object_regions(finds, picture)))
         # The picture may be large: only its small copies are kept for the batch.
+        small = images.thumbnail(picture, side)
+        copy = images.working_copy(picture) if _wants_working_copy(file) else None
         inputs = [model.prepare(picture, region) for region in regions]
         size = (picture.width, picture.height)
-        decoded.append(_Decoded(len(outcomes), content, size, images.thumbnail(picture, side), regions, inputs))
+        decoded.append(_Decoded(len(outcomes), content, size, small, copy, regions, inputs))
         outcomes.append(None)
-    if decoded:
-        model = embedder()
-        inputs = [region for each in decoded for region in each.inputs]
-        parts = [inputs[start : start + EMBED_TOGETHER] for start in range(0, len(inputs), EMBED_TOGETHER)]
-        embedded = [model.embed_each(np.stack(part)) for part in parts]
-        embeddings, finite = (np.concatenate(arrays) for arrays in zip(*embedded, strict=True))
-        packed = codes.pack(embeddings)
-        rows = codes.to_rows(*codes.quantize(embeddings))
-        stop = 0
-        for each in decoded:
-            file, part = files[each.place], slice(stop, stop := stop + len(each.regions))
-            if finite[part].all():
-                outcomes[each.place] = Embedded(
-                    file, each.content, *each.size, each.thumbnail, packed[part], rows[part], each.regions
-                )
-            else:
+    if model is not None:
+        embedded = embed_together(model, [each.inputs for each in decoded])
+        for each, found in zip(decoded, embedded, strict=True):
+            file = files[each.place]
+            if found is None:
                 message = "the model gives it no finite embedding"
                 outcomes[each.place] = Failed(file, each.content, "not-finite", message)
+                continue
+            made = (*each.size, each.thumbnail, *found, model.sha256, each.regions, each.working_copy)
+            outcomes[each.place] = Embedded(file, each.content, *made)
     return [outcome for outcome in outcomes if outcome is not None]
 
 
@@ -173,8 +171,21 @@ class _Decoded:
     content: bytes
     size: tuple[int, int]
     thumbnail: bytes
+    working_copy: bytes | None
     regions: tuple[Box, ...]
     inputs: list[U8]
+
+
+def is_remote(source: str) -> bool:
+    """Whether a source is an address (s3://..., https://...), not a file of this machine."""
+    return "://" in source
+
+
+def _wants_working_copy(file: File) -> bool:
+    wanted = settings.text("working_copies")
+    if wanted not in WORKING_COPIES:
+        raise UsageError(f"VISEARCH_WORKING_COPIES={wanted!r}: one of {', '.join(WORKING_COPIES)}")
+    return wanted == "on" or (wanted == "remote" and is_remote(file.source))
 
 
 def object_regions(detector: Detector, picture: Picture) -> list[Box]:
@@ -197,39 +208,47 @@ def _read(file: File, store: Store, claims: Claims) -> Outcome | tuple[bytes, by
     if not claims.take(content):
         return Same(file, content)
     with store.read() as reader:
-        twins = [reader.item(item_id) for item_id in reader.items_with_content(content)]
-        stored = bool(twins) and (not file.detector or any(twin and twin.detector == file.detector for twin in twins))
+        active = reader.active
+        stored = bool(_twins(reader, content, file.detector, lambda item_id: len(reader.code_ids(active, item_id)) > 0))
     if stored:
         claims.release(content)
         return Same(file, content)
     return content, data
 
 
-def commit(store: Store, outcomes: Sequence[Outcome]) -> tuple[Counter[str], list[Same]]:
+def _twins(reader: Reader, content: bytes, detector: str, has_codes: Callable[[int], bool]) -> list[int]:
+    """Items with these bytes that searches find; where a detector is asked for, those whose picture it has seen."""
+    found = [item_id for item_id in reader.items_with_content(content) if has_codes(item_id)]
+    if not detector:
+        return found
+    items = [reader.item(item_id) for item_id in found]
+    return [item.item_id for item in items if item is not None and item.detector == detector]
+
+
+def commit(store: Store, outcomes: Sequence[Outcome]) -> tuple[Counter[str], list[Same | Embedded]]:
     """Write outcomes in one transaction; what this returns is on disk.
 
     Returns:
-        How many were "added", "updated", "unchanged" and "skipped", and the `Same` whose content is not in the store,
-        because its first picture is still on its way or has gone.
+        How many were "added", "updated", "unchanged" and "skipped", and what could not be written: the `Same` whose
+        content is not in the store, because its first picture is still on its way or has gone, and the `Embedded` by a
+        model that answers no longer, to be prepared again.
     """
     counts: Counter[str] = Counter()
-    unresolved: list[Same] = []
+    unresolved: list[Same | Embedded] = []
     # Where a known content has its file gone, this is that file moved; the look at the disk comes before the lock.
     moved = _moved(store, [outcome for outcome in outcomes if isinstance(outcome, Same)])
     with store.write() as writer:
         changes = _Changes(writer)
         for outcome in outcomes:
-            if isinstance(outcome, Embedded):
-                counts[changes.embedded(outcome)] += 1
-            elif isinstance(outcome, Failed):
+            if isinstance(outcome, Failed):
                 changes.failed(outcome)
                 counts["skipped"] += 1
+                continue
+            done = changes.embedded(outcome) if isinstance(outcome, Embedded) else changes.same(outcome, moved)
+            if done:
+                counts[done] += 1
             else:
-                done = changes.same(outcome, moved)
-                if done:
-                    counts[done] += 1
-                else:
-                    unresolved.append(outcome)
+                unresolved.append(outcome)
         changes.write_codes()
     return counts, unresolved
 
@@ -256,9 +275,12 @@ class _Changes:
         self._new: dict[int, list[tuple[int, U8, U8]]] = {}  # generation -> (item_id, codes, vectors of its regions)
 
     def embedded(self, outcome: Embedded) -> str:
+        """What was done, or "" where the model that made the codes answers no longer."""
+        if outcome.model != self._active.model_sha256:
+            return ""
         file = outcome.file
         old = self._stored(file.source)
-        if old is not None and old.content == outcome.content and _has_objects(old, file):  # another was faster
+        if old is not None and self._is_held(old, outcome):  # another was faster
             return self._retag(old, file)
         item = _item(old, self._with_own_id(file), outcome.content, (outcome.width, outcome.height))
         item = replace(item, regions=outcome.regions, detector=file.detector)
@@ -266,6 +288,7 @@ class _Changes:
             self._remove_codes(item.item_id)
         self._writer.put_item(item)
         self._writer.put_thumbnail(item.item_id, outcome.thumbnail)
+        self._writer.put_working_copy(item.item_id, outcome.working_copy)
         self._add_codes(self._active, item.item_id, outcome.codes, outcome.vectors)
         return "added" if old is None else "updated"
 
@@ -279,7 +302,7 @@ class _Changes:
         """What was done, or "" where no item has this content."""
         file = outcome.file
         old = self._stored(file.source)
-        if old is not None and old.content == outcome.content and _has_objects(old, file):
+        if old is not None and self._is_held(old, outcome):
             return self._retag(old, file)
         twins = self._twins(outcome)
         if not twins:
@@ -298,15 +321,25 @@ class _Changes:
         thumbnail = self._writer.thumbnail(twin.item_id)
         if thumbnail is not None:
             self._writer.put_thumbnail(item.item_id, thumbnail)
+        self._writer.put_working_copy(item.item_id, self._writer.working_copy(twin.item_id))
         return "added" if old is None else "updated"
 
     def _twins(self, outcome: Same) -> list[int]:
-        """Items with the same content, of which the detector that is asked for has seen the picture."""
-        found = self._writer.items_with_content(outcome.content)
-        if not outcome.file.detector:
-            return found
-        items = [self._writer.item(item_id) for item_id in found]
-        return [item.item_id for item in items if item is not None and _has_objects(item, outcome.file)]
+        return _twins(self._writer, outcome.content, outcome.file.detector, self._has_codes)
+
+    def _has_codes(self, item_id: int) -> bool:
+        """Whether searches find the item, or will once this transaction is done."""
+        number = self._active.number
+        new = any(item_id == each for each, _, _ in self._new.get(number, []))
+        return new or len(self._writer.code_ids(number, item_id)) > 0
+
+    def _is_held(self, item: Item, outcome: Same | Embedded) -> bool:
+        """Whether an item is of these bytes, seen by the detector that is asked for, and found by searches."""
+        return (
+            item.content == outcome.content
+            and outcome.file.detector in ("", item.detector)
+            and self._has_codes(item.item_id)
+        )
 
     def _retag(self, old: Item, file: File) -> str:
         """The picture is the same, its place, time or metadata may be new."""
@@ -365,11 +398,6 @@ class _Changes:
             packed = np.concatenate([code for _, code, _ in new])
             vectors = np.concatenate([vector for _, _, vector in new])
             self._writer.append_codes(generation.number, owners, packed, vectors)
-
-
-def _has_objects(item: Item, file: File) -> bool:
-    """Whether the detector that a file asks for, if any, has looked at the item."""
-    return not file.detector or item.detector == file.detector
 
 
 def _item(old: Item | None, file: File, content: bytes, size: tuple[int, int]) -> Item:

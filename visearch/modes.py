@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from visearch import images
 from visearch.detector import Detection, Detector
+from visearch.embedding import side_to_decode
 from visearch.errors import UsageError
 from visearch.filters import AnyOf, Exists, Filter
 from visearch.images import WHOLE, Box, Picture
-from visearch.ingest import DETAIL
 from visearch.results import Results
-from visearch.search import PRODUCT, Query, Timer
+from visearch.search import PRODUCT, Query, Searcher, Timer
 from visearch.window import blend, raised
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Looks:
     took: Mapping[str, float]
     model: str
     generation: int
+    bits: int
     coverage: float = 1.0
 
 
@@ -101,10 +102,11 @@ def flashlight(
         UsageError: the arguments do not fit together, the box or the filter is malformed, no such item.
         ImageError: the picture cannot be decoded.
     """
-    query = _query(collection, limit, filter, max_distance, item, diversity)
+    searcher = collection.searcher()
+    query = _query(searcher, limit, filter, max_distance, item, diversity)
     if (picture is None) == (item is None):
         raise UsageError("search for either a picture or an item")
-    return collection.ask(picture, item, box, query)
+    return collection.ask(picture, item, box, query, searcher)
 
 
 def lens(
@@ -123,16 +125,16 @@ def lens(
     Arguments and errors as for `flashlight`; a `box` replaces what the detector would choose and is searched alone.
     `box` of the results is the region that was taken for the object, the whole picture where none was found.
     """
-    query = _query(collection, limit, filter, max_distance, item)
-    region = None if box is None else images.validate_box(box)
     searcher, timer = collection.searcher(), Timer()
+    query = _query(searcher, limit, filter, max_distance, item)
+    region = None if box is None else images.validate_box(box)
     with timer.stage("total"):
         with collection.reading(picture, item) as source:
-            photo = _decode(collection, source, region, detector, timer)
+            photo = _decode(searcher, source, region, detector, timer)
             found = _detect(photo, detector if region is None else None, timer)
             salient = most_salient(found)
             regions = [region] if region else [WHOLE] if salient is None else [salient.box, WHOLE]
-            embedded = searcher.embed(photo, regions, collection.embedder, timer)
+            embedded = searcher.embed(photo, regions, timer)
         windows = [searcher.window(code, vector, query, timer) for code, vector in embedded]
         weights = [1.0] if salient is None else [OBJECT_WEIGHT * salient.score, 1.0]
         window = blend(windows, weights) if len(windows) > 1 else windows[0]
@@ -160,16 +162,16 @@ def shop(
     what it found, products of that category come first, the more surely the surer the detector is. Other arguments and
     errors as for `flashlight`.
     """
-    query = _query(collection, limit, filter, max_distance, item)
+    searcher, timer = collection.searcher(), Timer()
+    query = _query(searcher, limit, filter, max_distance, item)
     products = (query.filter or Filter(())).and_(PRODUCT, Exists())
     query = replace(query, filter=products, radius=None, by_product=True)
     drawn = None if boxes is None else [Detection(images.validate_box(box), "", 1.0, None) for box in boxes]
-    searcher, timer = collection.searcher(), Timer()
     with timer.stage("total"):
         with collection.reading(picture, item) as source:
-            scene = _decode(collection, source, None, detector, timer)
+            scene = _decode(searcher, source, None, detector, timer)
             objects = _detect(scene, detector, timer, min_score) if drawn is None else drawn
-            embedded = searcher.embed(scene, [each.box for each in objects], collection.embedder, timer)
+            embedded = searcher.embed(scene, [each.box for each in objects], timer)
         looks = []
         size = {"width": scene.width, "height": scene.height}
         for each, (code, vector) in zip(objects, embedded, strict=True):
@@ -181,9 +183,18 @@ def shop(
             looks.append(Look(each, searcher.answer(window, query, timer, box=each.box, **size)))
     name = detector.name if detector is not None and drawn is None else None
     generation = searcher.generation
-    model = f"{generation.model} {generation.version}"
     coverage = min((look.results.coverage for look in looks), default=1.0)
-    return Looks(tuple(looks), name, scene.width, scene.height, timer.took, model, generation.number, coverage)
+    return Looks(
+        tuple(looks),
+        name,
+        scene.width,
+        scene.height,
+        timer.took,
+        searcher.model,
+        generation.number,
+        generation.bits,
+        coverage,
+    )
 
 
 def most_salient(found: Sequence[Detection]) -> Detection | None:
@@ -199,7 +210,7 @@ def _salience(found: Detection) -> float:
 
 
 def _query(
-    collection: Collection,
+    searcher: Searcher,
     limit: int,
     filter: Filter | Mapping[str, Any] | None,
     max_distance: int | None,
@@ -212,17 +223,17 @@ def _query(
         raise UsageError(f"diversity {diversity:g}: 0 to 1")
     if filter is not None and not isinstance(filter, Filter):
         filter = Filter.parse(filter)
-    radius = round(DUPLICATE_SHARE * collection.generation.bits)
+    radius = round(DUPLICATE_SHARE * searcher.generation.bits)
     return Query(limit, max_distance, filter, excluded=item, radius=radius, diversity=diversity)
 
 
 def _decode(
-    collection: Collection, source: bytes | Picture, box: Box | None, detector: Detector | None, timer: Timer
+    searcher: Searcher, source: bytes | Picture, box: Box | None, detector: Detector | None, timer: Timer
 ) -> Picture:
     """The picture, once, large enough for the detector and for objects that are a part of it."""
     if isinstance(source, Picture):
         return source
-    side = collection.embedder.min_side() * (DETAIL if box is None else 1)
+    side = side_to_decode(searcher.embedder.min_side(), objects=box is None)
     with timer.stage("decode"):
         return images.decode(source, min_side=max(side, detector.min_side() if detector else 0), box=box)
 

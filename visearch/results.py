@@ -49,7 +49,7 @@ class Results(Sequence[Match]):
     Attributes:
         took: milliseconds by stage.
         reranked: which kind `score` is.
-        model, generation: what made the codes.
+        model, generation, bits: what made the codes, and their length.
         thumbnail: gives the JPEG of an item.
         relevant: how many of the matches, from the first on, are above the relative cut-off; the rest is the tail.
         next: where the next page starts, None after the last.
@@ -65,6 +65,7 @@ class Results(Sequence[Match]):
     reranked: bool
     model: str
     generation: int
+    bits: int = 0
     thumbnail: Callable[[int], bytes | None] = field(default=lambda item_id: None, repr=False, compare=False)
     relevant: int = 0
     next: int | None = None

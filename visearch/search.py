@@ -62,27 +62,46 @@ class Timer:
 
 @dataclass(frozen=True)
 class Searcher:
-    """Everything a query needs, at one serial of the store. `next_code` is the first code id it does not know."""
+    """Everything a query needs, its model too, at one serial of the store: what one searcher answers is of one
+    generation. `load` gives the model; `next_code` is the first code id it does not know."""
 
     store: Store
     generation: Generation
     index: IndexLike
     base: Base | None
     mapped: VectorFile
+    load: Callable[[], Embedder]
     serial: int
     next_code: int
 
     @classmethod
     def start(
-        cls, store: Store, generation: Generation, base: Base | None, mapped: VectorFile, index: IndexLike
+        cls,
+        store: Store,
+        generation: Generation,
+        base: Base | None,
+        mapped: VectorFile,
+        index: IndexLike,
+        load: Callable[[], Embedder],
     ) -> Searcher:
         """A searcher that knows the index files only, and an index of those; `caught_up` brings both up to date."""
         next_code = int(base.code_ids[-1]) + 1 if base is not None and base.rows else 0
-        return cls(store, generation, index, base, mapped, generation.base_serial, next_code)
+        return cls(store, generation, index, base, mapped, load, generation.base_serial, next_code)
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model of its generation, loaded when it is first needed."""
+        return self.load()
+
+    @property
+    def model(self) -> str:
+        """Name and version of that model."""
+        return f"{self.generation.model} {self.generation.version}"
 
     def is_current(self, generation: Generation, serial: int) -> bool:
         """Whether nothing has changed since."""
-        return self.serial == serial and self.generation.number == generation.number
+        mine = (self.serial, self.generation.number, self.next_code)
+        return mine == (serial, generation.number, generation.next_code)
 
     def same_base(self, generation: Generation) -> bool:
         """Whether this searcher stands on the newest index files of the active generation."""
@@ -125,23 +144,24 @@ class Searcher:
             vector = codes.dequantize(*codes.from_rows(row))[0]
             return self.answer(self.window(code, vector, query, timer), query, timer)
 
-    def like_picture(self, picture: bytes | Picture, box: Box | None, query: Query, model: Embedder) -> Results:
+    def like_picture(self, picture: bytes | Picture, box: Box | None, query: Query) -> Results:
         """Items like a picture, or like the region `box` of it."""
         timer = Timer()
         with timer.stage("total"):
             region = WHOLE if box is None else images.validate_box(box)
             with timer.stage("decode"):
                 if isinstance(picture, bytes):
-                    picture = images.decode(picture, min_side=model.min_side(), box=region)
-            (embedded,) = self.embed(picture, [region], model, timer)
+                    picture = images.decode(picture, min_side=self.embedder.min_side(), box=region)
+            (embedded,) = self.embed(picture, [region], timer)
             window = self.window(*embedded, query, timer)
             size = {"width": picture.width, "height": picture.height}
             return self.answer(window, query, timer, box=region, **size)
 
-    def embed(self, picture: Picture, boxes: Sequence[Box], model: Embedder, timer: Timer) -> list[tuple[U8, F32]]:
+    def embed(self, picture: Picture, boxes: Sequence[Box], timer: Timer) -> list[tuple[U8, F32]]:
         """Code uint8 [D/8] and embedding float32 [D] of each of these regions of a picture, embedded in one batch."""
         if not boxes:
             return []
+        model = self.embedder
         with timer.stage("decode"):
             prepared = np.stack([model.prepare(picture, box) for box in boxes])
         with timer.stage("embed"):
@@ -218,8 +238,9 @@ class Searcher:
             tuple(match for _, match in matches),
             timer.took,
             query.rerank,
-            f"{self.generation.model} {self.generation.version}",
+            self.model,
             self.generation.number,
+            self.generation.bits,
             thumbnail,
             relevant=sum(bool(window.relevant[row]) for row, _ in matches),
             next=stop if len(heads) > stop else None,

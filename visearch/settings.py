@@ -40,7 +40,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("pixels_in_flight", 60.0, "megapixels", "decoded pixels held in memory at once by all threads", 1, 100_000),
     Setting("decode_seconds", 20.0, "seconds", "time limit for decoding one file", 0.01, 3600),
     Setting("decode_memory", 1500.0, "megabytes", "memory limit of the supervised decoder process", 64, 100_000),
+    Setting("remote_seconds", 60.0, "seconds", "how long a server that holds pictures may be silent", 0.01, 3600),
     Setting("thumbnail_side", 192, "pixels", "longest side of the stored thumbnails", 16, 1024),
+    Setting(
+        "working_copies",
+        "remote",
+        "off|on|remote",
+        "whether a 256 px JPEG is kept of every picture, or of those from remote sources: a new model is then taken"
+        " over without reading them again",
+    ),
     Setting("recall_target", 0.99, "fraction", "recall@20 that the number of IVF probes is chosen to reach", 0.5, 1.0),
     Setting("flat_up_to", 200_000, "codes", "up to this many codes the index is flat (exact); above, IVF", 0, 10**9),
     Setting("window", 1000, "candidates", "candidates by Hamming distance that are re-ranked for a query", 1, 100_000),

@@ -122,7 +122,7 @@ def of_exception(error: Exception) -> Problem:
         allow = error.valid_methods if isinstance(error, MethodNotAllowed) else None
         return Problem(status, headers={"Allow": ", ".join(sorted(allow))} if allow else None)
     if isinstance(error, ImageError):  # of an item; its message names the file
-        status = 404 if error.reason == "unreadable" else 422
+        status = 404 if error.reason in ("unreadable", "changed") else 422
         return invalid("item", "the picture's file is gone, is not what was indexed, or can no longer be read", status)
     if isinstance(error, BoxError):
         return invalid("box", error.message, 422)

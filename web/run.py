@@ -80,6 +80,7 @@ def run(
         opened.callback(close_logs, app)
         for collection in collections.values():
             _warm(collection, found)
+            opened.enter_context(collection.following())
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a short queue is no news; a full one gets 429
         here, network = urls(listener, "https" if tls else "http")
         items = {name: len(collection) for name, collection in collections.items()}

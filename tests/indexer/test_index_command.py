@@ -22,7 +22,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from indexer import pipeline, progress
+from indexer import flow, progress
 from indexer.pipeline import Pipeline
 from indexer.sources import Scan
 from tests.pictures import ids, is_one_line, picture, save, save_all, stored, touch, visearch
@@ -465,7 +465,7 @@ def test_the_summary_counts_and_names_the_collection(tmp_path: Path) -> None:
 
 def test_lines_of_progress_where_there_is_no_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
-    monkeypatch.setattr(pipeline, "COMMIT_FILES", 16)
+    monkeypatch.setattr(flow, "BATCH", 16)
     save_all(tmp_path / "pics", range(100))
     (tmp_path / "pics" / "bad.png").write_bytes(b"")
     lines = [line for line in visearch("index", "pics").err.splitlines() if " done, " in line]

@@ -218,7 +218,7 @@ class Collection:
         self.store = Store(path / "store", create=True)
         self.model = load(model)
         with self.store.write() as writer:
-            writer.put_generation(Generation(1, "tiny", "1", "0" * 64, 64, "openvino", "float32", "CPU"))
+            writer.put_generation(Generation(1, "tiny", "1", self.model.sha256, 64, "openvino", "float32", "CPU"))
             writer.activate(1)
 
     def scan(self, *of: Path) -> tuple[Scan, list[File | Failed]]:

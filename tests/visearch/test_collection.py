@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -407,7 +408,7 @@ def by_embedding(collection: Collection, query: codes.F32, wanted: dict[str, Any
     asked = Query(wanted["limit"], wanted["max_distance"], filter, True, wanted["rerank"])
     blank = images.Picture(Image.new("RGB", (1, 1)), 1, 1, (0.0, 0.0, 1.0, 1.0))
     fixed: Any = Fixed()
-    return collection.searcher().like_picture(blank, None, asked, fixed)
+    return replace(collection.searcher(), load=lambda: fixed).like_picture(blank, None, asked)
 
 
 def test_600_random_changes_and_searches_equal_brute_force(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from visearch.ingest import (
 )
 from visearch.store import Generation, Item, Store
 
-GENERATION = Generation(1, "tiny", "1", "0" * 64, 64, "openvino", "float32", "CPU")
+GENERATION = Generation(1, "tiny", "1", "", 64, "openvino", "float32", "CPU")
 
 
 class Counting(Embedder):
@@ -53,10 +54,10 @@ def model(tiny: Path) -> Embedder:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(tmp_path: Path, model: Embedder) -> Iterator[Store]:
     opened = Store(tmp_path / "collection" / "store", create=True)
     with opened.write() as writer:
-        writer.put_generation(GENERATION)
+        writer.put_generation(replace(GENERATION, model_sha256=model.sha256))
         writer.activate(1)
     yield opened
     opened.close()

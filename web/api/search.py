@@ -70,11 +70,10 @@ def search_shop(asked: ShopSearch) -> ShopAnswer:
     )
     add_times(looks.took)
     query_id = new_query_id()
-    bits = collection.generation.bits
     objects = [
         ShopObject(
             **detected(look.object).model_dump(),
-            matches=_matches(name, collection, look.results, bits),
+            matches=_matches(name, collection, look.results),
             relevant=look.results.relevant,
         )
         for look in looks.objects
@@ -144,7 +143,7 @@ def _answer(kept: Kept, query_id: str, page: Results) -> SearchAnswer:
     made, whole = state(), kept.results
     _, collection = made.named(kept.collection)
     add_times(page.took)
-    matches = _matches(kept.collection, collection, page, collection.generation.bits)
+    matches = _matches(kept.collection, collection, page)
     _log(kept.collection, query_id, kept.mode, whole.generation, kept.query, matches)
     return SearchAnswer.model_validate(
         {
@@ -185,10 +184,10 @@ def _asked(asked: Query, collection: Collection, run: Callable[..., Any]) -> Any
         raise of_image(error, field) from None
 
 
-def _matches(name: str, collection: Collection, page: Results, bits: int) -> list[MatchAnswer]:
+def _matches(name: str, collection: Collection, page: Results) -> list[MatchAnswer]:
     with collection.store.read() as reader:
         items = {match.item: reader.item(match.item) for match in page}
-    return [match_answer(name, match, item, bits) for match in page if (item := items[match.item]) is not None]
+    return [match_answer(name, match, item, page.bits) for match in page if (item := items[match.item]) is not None]
 
 
 def _described(asked: Query) -> dict[str, Any]:

@@ -1,0 +1,84 @@
+"""What a generation lacks, read and embedded again: the same regions of the same bytes, by its own model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from visearch import images
+from visearch.codes import U8
+from visearch.collection import Collection
+from visearch.embedder import Embedder
+from visearch.embedding import embed_together, side_to_decode
+from visearch.errors import ImageError
+from visearch.missing import Filled, Missing
+
+
+@dataclass(frozen=True)
+class Unfillable:
+    """An item that cannot be embedded, and why; `reason` is one word, as of an ImageError, or "changed"."""
+
+    missing: Missing
+    reason: str
+    message: str
+
+
+def refill(collection: Collection, wanted: Sequence[Missing], model: Embedder) -> list[Filled | Unfillable]:
+    """Read, decode and embed items in one batch; an outcome for each, in no order."""
+    decoded: list[tuple[Missing, list[U8]]] = []
+    found: list[Filled | Unfillable] = []
+    for each in wanted:
+        try:
+            decoded.append((each, inputs_of(collection, each, model)))
+        except ImageError as error:
+            found.append(Unfillable(each, error.reason, error.message))
+    embedded = embed_together(model, [inputs for _, inputs in decoded])
+    for (each, _), made in zip(decoded, embedded, strict=True):
+        if made is None:
+            found.append(Unfillable(each, "not-finite", f"{each.source}: the model gives it no finite embedding"))
+        else:
+            found.append(Filled(each, *made))
+    return found
+
+
+def inputs_of(collection: Collection, wanted: Missing, model: Embedder) -> list[U8]:
+    """The inputs uint8 [height, width, 3] of an item's regions, from the first of its readings that can be decoded.
+
+    Raises:
+        ImageError: "changed" where its file is no longer what was indexed, or why it cannot be read or decoded.
+    """
+    least = side_to_decode(model.min_side(), objects=wanted.objects)
+    first: ImageError | None = None
+    for reading in _readings(collection, wanted):
+        try:
+            if isinstance(reading, ImageError):
+                raise reading
+            picture = images.decode(reading, min_side=least)
+            return [model.prepare(picture, region) for region in wanted.regions]
+        except ImageError as error:
+            first = first or error
+    assert first is not None
+    raise first
+
+
+def _readings(collection: Collection, wanted: Missing) -> Iterator[bytes | ImageError]:
+    """The bytes of an item: of its own file, of another file with equal bytes, of a working copy; an error in the place
+    of what cannot be had.
+
+    They depend on the content alone, so that whichever of equal pictures comes first gives the codes of all.
+    """
+    with collection.store.read() as reader:
+        ids = reader.items_with_content(wanted.content)
+        items = [item for item_id in ids if (item := reader.item(item_id)) is not None]
+    if not items:
+        yield ImageError("unreadable", f"{wanted.source}: was removed meanwhile")
+    for item in sorted(items, key=lambda item: item.item_id != wanted.item_id):
+        try:
+            yield collection.original(item)
+        except ImageError as error:
+            yield error
+    for item_id in ids:
+        with collection.store.read() as reader:
+            copy = reader.working_copy(item_id)
+        if copy is not None:
+            yield copy
