@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 LAST, BEST = "last.pt", "best.pt"
+EMBEDDING, DETECTOR = "embedding", "detector"
 
 Weights = dict[str, Tensor]
 
@@ -38,6 +39,7 @@ class Checkpoint:
         metrics: validation name -> {"binary": .., "float": ..}, Precision@1 in 0..1; empty before the first epoch ends.
         weights: the state of `Unified` that ships: moving average and weight averaging applied.
         resume: what only going on with the run needs; None in a best checkpoint.
+        kind: "embedding", or "detector" (training/detection; its metrics and weights are that model's).
     """
 
     recipe: Mapping[str, Any]
@@ -47,6 +49,7 @@ class Checkpoint:
     metrics: Mapping[str, Mapping[str, float]]
     weights: Weights
     resume: Mapping[str, Any] | None = None
+    kind: str = EMBEDDING
 
     @property
     def score(self) -> float:
@@ -86,11 +89,13 @@ def load(path: Path) -> Checkpoint:
 
 
 def load_model(path: Path) -> tuple[Unified, Checkpoint]:
-    """The model of a checkpoint, ready to embed (evaluation mode, on the CPU), and the checkpoint."""
+    """The model of a checkpoint, ready to embed (evaluation mode, on the CPU), and it; raises UsageError."""
     from training import recipe
     from training.model import Unified
 
     checkpoint = load(path)
+    if checkpoint.kind != EMBEDDING:
+        raise UsageError(f"{path}: a checkpoint of another kind of model ({checkpoint.kind})")
     read = recipe.from_plain(checkpoint.recipe)
     # The checkpoint holds all weights: those the backbone began with are not needed, and may be gone.
     model = Unified(replace(read.backbone, pretrained=False, weights=None), read.embedding)

@@ -142,16 +142,29 @@ class Detector:
         Raises:
             ModelError: the file is missing, not a detector of the contract, or cannot run here.
         """
-        self.path = path
-        self.sha256 = runtime.file_sha256(path)
+        sha256 = runtime.file_sha256(path)
         program = runtime.load(path, precision)
-        text = program.card or models.card_text(self.sha256)
+        text = program.card or models.card_text(sha256)
         if text is None:
             raise ModelError(
                 f"{path}: has no model card (metadata key '{runtime.METADATA_KEY}'), nor does the registry know it; a"
                 " detector needs one to be used (ARCHITECTURE.md, Contracts)"
             )
-        self.card = DetectorCard.from_json(text, str(path))
+        self._set_up(program, DetectorCard.from_json(text, str(path)), path, sha256)
+
+    @classmethod
+    def of(cls, program: runtime.Program, card: DetectorCard) -> Detector:
+        """A detector that is in no file, as one that is still being trained; its `sha256` is empty.
+
+        Raises:
+            ModelError: it does not take or give what the card describes.
+        """
+        made = cls.__new__(cls)
+        made._set_up(program, card, Path(card.name), "")
+        return made
+
+    def _set_up(self, program: runtime.Program, card: DetectorCard, path: Path, sha256: str) -> None:
+        self.path, self.sha256, self.card = path, sha256, card
         self._program = program
         self._grid = _grid(self.card)
         try:

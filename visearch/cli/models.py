@@ -88,7 +88,8 @@ def models_info(name: str) -> None:
 )
 @option_json
 def models_export(checkpoint: Path, out: Path, pictures: Path | None, as_json: bool) -> None:
-    """Make a model file of a CHECKPOINT of `visearch train`, and check it against the checkpoint on real pictures.
+    """Make a model file of a CHECKPOINT of `visearch train`, embedding or detector, and check it against the checkpoint
+    on real pictures.
 
     \b
     Example:
@@ -97,8 +98,20 @@ def models_export(checkpoint: Path, out: Path, pictures: Path | None, as_json: b
     from training.libraries import import_timm
 
     import_timm()  # says what to install where it is not
+    from training import checkpoint as checkpoints
+    from training.detection.export import export as export_detector
     from training.export import export as export_model
 
+    if checkpoints.load(checkpoint).kind == checkpoints.DETECTOR:
+        made = export_detector(checkpoint, out, pictures)
+        if as_json:
+            print_json(asdict(made))
+            return
+        click.echo(
+            f"{out}: {made.size / settings.MEGABYTE:.1f} MB; scores of what it finds in {made.pictures} pictures differ"
+            f" by at most {made.moved:.4f} from the checkpoint's"
+        )
+        return
     exported = export_model(checkpoint, out, pictures)
     if as_json:
         print_json(asdict(exported))

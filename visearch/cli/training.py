@@ -11,7 +11,8 @@ import click
 @click.argument("recipe")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run  [default: runs/NAME]")
 @click.option("--resume", is_flag=True, help="Go on with the run in that folder; begin it where there is none.")
-def train(recipe: str, out: Path | None, resume: bool) -> None:
+@click.option("--detector", is_flag=True, help="The RECIPE is of an object detector; `detector` ships.")
+def train(recipe: str, out: Path | None, resume: bool, detector: bool) -> None:
     """Train an embedding by a RECIPE: a .toml file, or one that ships (paper, smoke, unified, vit).
 
     It may be interrupted at any time. The folder holds best.pt (what `visearch models export` takes), last.pt (what
@@ -22,10 +23,18 @@ def train(recipe: str, out: Path | None, resume: bool) -> None:
     Example:
       visearch train smoke
       visearch train my_shop.toml --out runs/shop --resume
+      visearch train --detector detector
     """
     from training.libraries import import_timm
 
     import_timm()  # says what to install where it is not
+    if detector:
+        from training.detection import recipe as detector_recipes
+        from training.detection.run import train as train_detector
+
+        of_detector = detector_recipes.load(recipe)
+        click.echo(train_detector(of_detector, out or Path("runs") / of_detector.name, resume=resume))
+        return
     from training import recipe as recipes
     from training.trainer import train as run
 
