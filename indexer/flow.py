@@ -17,6 +17,7 @@ from visearch.machine import usable_cores
 
 CHUNK = 16  # pieces of work that a thread takes at once
 CHUNKS_IN_FLIGHT = 4  # for each thread
+CHUNK_BYTES = 16 << 20  # or that has so much in memory
 BATCH = 64  # results that are worth a transaction
 BATCH_SECONDS = 1.0
 MOST_CREDIT = 1.0  # seconds of work that an idle time may be made up for by
@@ -48,9 +49,14 @@ class Load:
 
 
 def flow(
-    work: Iterable[Work], prepare: Callable[[list[Work]], list[Done]], stop: threading.Event, load: Load
+    work: Iterable[Work],
+    prepare: Callable[[list[Work]], list[Done]],
+    stop: threading.Event,
+    load: Load,
+    weight: Callable[[Work], int] = lambda _: 0,
 ) -> Iterator[list[Done]]:
     """Call `prepare` on chunks of the work in threads, and yield what comes out, a batch at a time, in no order.
+    `weight` is how many bytes a piece of work has in memory.
 
     Once `stop` is set no new work is taken; what is being worked on is finished and yielded.
     """
@@ -58,6 +64,7 @@ def flow(
     ready: list[Done] = []
     flying: set[Future[list[Done]]] = set()
     chunk: list[Work] = []
+    held = 0
 
     def run(chunk: list[Work]) -> list[Done]:
         try:
@@ -76,9 +83,10 @@ def flow(
         try:
             for each in work:
                 chunk.append(each)
-                if len(chunk) == CHUNK:
+                held += weight(each)
+                if len(chunk) == CHUNK or held >= CHUNK_BYTES:
                     flying.add(pool.submit(run, chunk))
-                    chunk = []
+                    chunk, held = [], 0
                 land(CHUNKS_IN_FLIGHT * load.threads)
                 if len(ready) >= BATCH or (ready and monotonic() - yielded > BATCH_SECONDS):
                     yield ready

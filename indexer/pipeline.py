@@ -54,7 +54,7 @@ class Pipeline:
         Raises:
             VisearchError: from the sources, the model or the store; everything committed before stays.
         """
-        for ready in flow(scan.changed(self._stop), self._prepare, self._stop, Load()):
+        for ready in flow(scan.changed(self._stop), self._prepare, self._stop, Load(), _bytes):
             yield self._commit(scan, ready)
         # Their first picture was removed meanwhile, or another model has come to answer: they are taken anew.
         while again := [*self._outdated, *(same.file for same in self._waiting)]:
@@ -89,3 +89,7 @@ class Pipeline:
     def _known_unusable(self, outcome: Outcome) -> Outcome:
         first = self._unusable.get(outcome.content) if isinstance(outcome, Same) else None
         return Failed(outcome.file, first.content, first.reason, first.message) if first else outcome
+
+
+def _bytes(found: File | Failed) -> int:
+    return len(found.data or b"") if isinstance(found, File) else 0

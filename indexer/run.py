@@ -24,6 +24,7 @@ from visearch.collection import Collection
 from visearch.detector import Detector, find_detector
 from visearch.errors import LeaseError, UsageError, VisearchError
 from visearch.ingest import Failed
+from visearch.remote import is_remote
 
 REMOVED_TOGETHER = 1000
 
@@ -87,6 +88,8 @@ def watch(job: Job, *, as_json: bool) -> None:
     """
     if STANDARD_INPUT in job.sources:
         raise UsageError("--watch needs folders or files, not standard input")
+    if any(map(is_remote, job.sources)):
+        raise UsageError("--watch needs folders or files of this machine, not addresses")
     _check(job)
     ignored = [job.collection, *([job.report] if job.report else [])]
     with _interruptible() as stop, Collection.open(job.collection, create=True, model=job.model) as collection:
@@ -142,6 +145,7 @@ def _run(job: Job, collection: Collection, stop: threading.Event) -> Summary:
     vanished: list[int] = []
     removed = 0
     if not stop.is_set():
+        scan.finish()
         vanished = scan.vanished()
         outdated = scan.outdated_failures()
         if outdated:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from visearch import codes, embedder, ingest, models, runtime, settings, vectors
+from visearch import codes, embedder, ingest, models, remote, runtime, settings, sources, vectors
 from visearch.base import Base, stamp_of, write_base
 from visearch.codes import F16, F32, I8, I32, I64, U8
 from visearch.embedder import Embedder
@@ -75,6 +75,7 @@ class Collection:
             embedder.load(models.resolve(model))  # without a model nothing is made
         self.store = Store(path / STORE, create=create)
         self._model = model
+        self.fetches_urls = True  # a server leaves alone what an item says is at http(s)://
         self._lock, self._loading = threading.Lock(), threading.Lock()
         self._embedder: Embedder | None = None
         self._followed = False  # whether a thread opens what becomes active
@@ -281,13 +282,15 @@ class Collection:
         Raises:
             ImageError: "unreadable": the file is gone; "changed": it is no longer what was indexed.
         """
-        places = [Path(item.source)]
+        if remote.is_web(item.source) and not self.fetches_urls:
+            raise ImageError("unreadable", f"{item.source}: is not fetched from here")
+        places = [item.source]
         if item.origin == UPLOADS:
-            places.append(self.path / UPLOADS / places[0].name)
+            places.append(str(self.path / UPLOADS / Path(item.source).name))
         changed = False
         for place in places:
             try:
-                data = read_limited(place)
+                data = sources.read(place)
             except ImageError:
                 continue
             if hashlib.sha256(data).digest() == item.content:

@@ -11,7 +11,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,9 @@ from visearch.detector import Detector
 from visearch.embedder import Embedder
 from visearch.embedding import embed_together, side_to_decode
 from visearch.errors import ImageError, UsageError
-from visearch.files import read_limited
 from visearch.images import WHOLE, Box, Picture
+from visearch.remote import is_remote
+from visearch.sources import file_of, read
 from visearch.store import OWNER, Failure, Generation, Item, Reader, Store, Writer
 
 MOST_OBJECTS = 10  # regions beside the whole picture
@@ -36,7 +36,8 @@ FOLDER = "folder"  # the metadata key of what a walked folder says: the path of 
 
 @dataclass(frozen=True)
 class File:
-    """A picture to be taken in, under an id that was reserved for it. `data` are its bytes where it is no file.
+    """A picture to be taken in, under an id that was reserved for it. `data` are its bytes where it is no file;
+    `address` is what a server is asked for where that is more than the source (a signature).
 
     `authoritative` metadata (a manifest's) replaces what is stored; other metadata (a folder's) only adds to it.
     `detector` is the SHA-256 of the detector that is to look for objects in it, "" where none is.
@@ -51,6 +52,7 @@ class File:
     authoritative: bool = False
     data: bytes | None = None
     detector: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def prepare(
     if model is not None:
         embedded = embed_together(model, [each.inputs for each in decoded])
         for each, found in zip(decoded, embedded, strict=True):
-            file = files[each.place]
+            file = replace(files[each.place], data=None)  # which may be large
             if found is None:
                 message = "the model gives it no finite embedding"
                 outcomes[each.place] = Failed(file, each.content, "not-finite", message)
@@ -176,11 +178,6 @@ class _Decoded:
     inputs: list[U8]
 
 
-def is_remote(source: str) -> bool:
-    """Whether a source is an address (s3://..., https://...), not a file of this machine."""
-    return "://" in source
-
-
 def _wants_working_copy(file: File) -> bool:
     wanted = settings.text("working_copies")
     if wanted not in WORKING_COPIES:
@@ -201,7 +198,7 @@ def _area(box: Box) -> float:
 def _read(file: File, store: Store, claims: Claims) -> Outcome | tuple[bytes, bytes]:
     """The content hash and bytes of a file that has to be decoded, or an outcome that needs no decoding."""
     try:
-        data = read_limited(Path(file.source)) if file.data is None else file.data
+        data = read(file.address or file.source) if file.data is None else file.data
     except ImageError as error:
         return Failed(file, b"", error.reason, error.message)
     content = hashlib.sha256(data).digest()
@@ -260,7 +257,7 @@ def _moved(store: Store, outcomes: Sequence[Same]) -> set[int]:
     with store.read() as reader:
         ids = {item_id for outcome in outcomes for item_id in reader.items_with_content(outcome.content)}
         items = [item for item in map(reader.item, ids) if item is not None]
-    return {item.item_id for item in items if Path(item.source).is_absolute() and not os.path.lexists(item.source)}
+    return {item.item_id for item in items if (path := file_of(item.source)) and not os.path.lexists(path)}
 
 
 class _Changes:

@@ -19,6 +19,7 @@ from visearch.collection import INDEX, MODELS, STORE, Collection
 from visearch.errors import IndexFileError, ModelError, StoreError, UsageError
 from visearch.files import TEMPORARY, fsync_folder
 from visearch.runtime import file_sha256
+from visearch.sources import file_of
 from visearch.store import REMOVED_ITEM, Generation, Item, Reader
 from visearch.vectors import VectorFile
 
@@ -139,15 +140,16 @@ def _check_index(collection: Collection, reader: Reader, generation: Generation)
 
 def _check_files(collection: Collection) -> Iterator[Problem]:
     for item in collection.items():
-        path = Path(item.source)
-        if not path.is_absolute():
+        path = file_of(item.source)
+        if path is None:
             continue
         try:
             status = path.stat()
         except OSError:
             yield Problem("files", f"{item.source}: gone (item {item.item_id}); `visearch index --prune` removes it")
             continue
-        if (status.st_size, status.st_mtime_ns) != (item.size, item.mtime_ns):
+        size = status.st_size if str(path) == item.source else item.size  # a picture in a shard is smaller than that
+        if (size, status.st_mtime_ns) != (item.size, item.mtime_ns):
             yield Problem("files", f"{item.source}: changed (item {item.item_id}); `visearch index` takes it in anew")
 
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+from visearch import remote
 from visearch.errors import UsageError
 
 SUFFIXES = frozenset({".csv", ".jsonl", ".parquet"})
@@ -24,12 +26,14 @@ _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?")
 
 @dataclass(frozen=True)
 class Row:
-    """One row. `number` counts from 1 without the header; `path` is None where the row names no file."""
+    """One row. `number` counts from 1 without the header; `path` is None where the row names no file, `address` where
+    it names an object on a server (s3://..., https://...)."""
 
     number: int
     path: Path | None
     metadata: dict[str, object]
     problem: str = ""
+    address: str = ""
 
 
 def is_manifest(path: Path) -> bool:
@@ -37,8 +41,9 @@ def is_manifest(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def read_manifest(path: Path) -> Iterator[Row]:
-    """Yield the rows of a manifest in order, a few at a time. Relative paths are relative to the manifest's folder.
+def read_manifest(path: Path, folder: str = "") -> Iterator[Row]:
+    """Yield the rows of a manifest in order, a few at a time. Relative paths are relative to the manifest's folder, or
+    to `folder`: the address, ending in /, of that from which the manifest was copied.
 
     Metadata values are str, int, float, bool or lists of these; empty and null values are left out. Dates become ISO
     8601 text, decimals floats, nested objects JSON text, other types and integers over 64 bits text. A broken line of a
@@ -54,14 +59,23 @@ def read_manifest(path: Path) -> Iterator[Row]:
                 yield Row(number, None, {}, values)
                 continue
             name = values.get("path")
-            plain = {_text(key): _plain(value) for key, value in values.items() if key != "path"}
-            metadata = {key: value for key, value in plain.items() if value is not None and value != ""}
+            metadata = metadata_of({key: value for key, value in values.items() if key != "path"})
             if isinstance(name, str) and _can_be_a_path(name):
-                yield Row(number, path.parent / name, metadata)
+                name = name if remote.is_remote(name) or name.startswith("/") else folder + name
+                if remote.is_remote(name):
+                    yield Row(number, None, metadata, "on a server, not on this machine", name)
+                else:
+                    yield Row(number, path.parent / name, metadata)
             else:
                 yield Row(number, None, metadata, "no usable `path` in this row")
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def metadata_of(values: Mapping[Any, object]) -> dict[str, object]:
+    """What is kept of the values beside a picture, see `read_manifest`."""
+    plain = {_text(str(key)): _plain(value) for key, value in values.items()}
+    return {key: value for key, value in plain.items() if value is not None and value != ""}
 
 
 def _can_be_a_path(name: str) -> bool:

@@ -71,6 +71,27 @@ class Known:
 
 
 @dataclass(frozen=True)
+class Shard:
+    """A file of many pictures that was read to its end: what it was then, the SHA-256 of the detector and
+    images.decoders_fingerprint() that looked at it, and how many items came of it."""
+
+    size: int
+    version: int
+    detector: str
+    decoders: str
+    pictures: int = 0
+
+    def pack(self) -> bytes:
+        """The stored record."""
+        return packb((RECORD, *vars(self).values()))
+
+    @classmethod
+    def unpack(cls, record: Any) -> Shard:
+        """Read a stored record; StoreError where its version is newer than this code."""
+        return cls(*_values(record, "a shard"))
+
+
+@dataclass(frozen=True)
 class Failure:
     """A file that could not be used. `decoders` is images.decoders_fingerprint() then: another one means try again."""
 

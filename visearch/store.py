@@ -13,6 +13,7 @@ Tables (all keys big-endian, so that they sort; records are msgpack arrays whose
     thumbnails   item_id -> JPEG
     working_copies  item_id -> JPEG       what an item is embedded from anew where its file cannot be read again
     failures     source -> record         files that could not be used, and why
+    shards       source -> record         files of many pictures that were read to their end, as they were then
     item_codes   generation, item_id -> code_ids int64[regions]
     codes        generation, block -> uint8[rows, D/8]      code_id = block * BLOCK_ROWS + row
     owners       generation, block -> OWNER[rows]           item_id (-1: removed) and region of each code
@@ -38,7 +39,7 @@ from numpy.typing import NDArray
 from visearch.codes import I64, U8
 from visearch.environment import DATA, acquire, data_bytes, missing_bytes, release, store_errors, writable
 from visearch.errors import StoreError
-from visearch.records import CodeRows, Failure, Generation, Item, Known, metadata_hash, packb, unpackb
+from visearch.records import CodeRows, Failure, Generation, Item, Known, Shard, metadata_hash, packb, unpackb
 
 __all__ = ["CodeRows", "Failure", "Generation", "Item", "Known", "Reader", "Store", "Writer", "metadata_hash"]
 
@@ -50,9 +51,10 @@ LARGEST_ID = 2**63 - 1
 LONGEST_KEY = 440  # LMDB allows 511 bytes; longer sources end in a hash
 TABLES = (
     "meta", "items", "sources", "contents", "thumbnails", "failures",
-    "item_codes", "codes", "owners", "vectors", "removed", "working_copies",
+    "item_codes", "codes", "owners", "vectors", "removed", "working_copies", "shards",
 )  # fmt: skip
-ADDED_TABLES = ("working_copies",)  # that a store of this format may lack: made when it is next opened to be written
+# That a store of this format may lack: made when it is next opened to be written.
+ADDED_TABLES = ("working_copies", "shards")
 
 _SOURCE = struct.Struct(">qqq4s")
 
@@ -225,6 +227,11 @@ class Reader:
         with self.transaction.cursor(self.tables["failures"]) as cursor:
             for record in cursor.iternext(keys=False):
                 yield Failure.unpack(record)
+
+    def shard(self, source: str) -> Shard | None:
+        """What a file of many pictures was when it was read to its end, None where it never was."""
+        record = self._get("shards", source_key(source))
+        return None if record is None else Shard.unpack(record)
 
     def generation(self, number: int | None = None) -> Generation | None:
         """A generation by number, the active one without; None where there is none."""
@@ -401,6 +408,10 @@ class Writer(Reader):
     def clear_failure(self, source: str) -> None:
         """Forget that a source was skipped."""
         self.transaction.delete(source_key(source), db=self.tables["failures"])
+
+    def put_shard(self, source: str, shard: Shard) -> None:
+        """Record that a file of many pictures was read to its end."""
+        self._put("shards", source_key(source), shard.pack())
 
     def put_generation(self, generation: Generation) -> None:
         """Add or replace a generation."""

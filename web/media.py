@@ -12,7 +12,9 @@ from flask import Response, request, send_file
 
 from visearch import formats, images
 from visearch.collection import Collection
+from visearch.errors import ImageError
 from visearch.images import Picture
+from visearch.remote import is_remote
 from visearch.store import Item
 from web.problems import Problem
 from web.schemas import LONGEST_SIDE, Rendition
@@ -34,7 +36,7 @@ def picture_response(collection: Collection, item: Item, how: Rendition) -> Resp
     etag = item.content.hex() + (f"-{how.side}" if how.side else "")
     if request.if_none_match.contains(etag):
         return _cached(Response(status=304), item, how.v, etag)
-    data = collection.original(item)
+    data = _picture(collection, item)
     kind, turned = _shown_as(data)
     if kind is None or turned or (how.side is not None and how.side < max(item.width, item.height)):
         side = min(how.side or LONGEST_SIDE, item.width + item.height)
@@ -54,6 +56,20 @@ def thumbnail_response(collection: Collection, item: Item, asked: str | None) ->
 def _decoded(data: bytes, item: Item, side: int) -> Picture:
     shorter = side * min(item.width, item.height) // max(item.width, item.height)
     return images.decode(data, min_side=max(1, shorter))
+
+
+def _picture(collection: Collection, item: Item) -> bytes:
+    """Its original; of an object that its server does not give now, or that is not to be asked for, a small copy."""
+    try:
+        return collection.original(item)
+    except ImageError:
+        if not is_remote(item.source):
+            raise
+        with collection.store.read() as reader:
+            copy = reader.working_copy(item.item_id) or reader.thumbnail(item.item_id)
+        if copy is None:
+            raise
+        return copy
 
 
 def _shown_as(data: bytes) -> tuple[str | None, bool]:

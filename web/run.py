@@ -79,6 +79,7 @@ def run(
         app = create_app(collections, found, config=replace(config, hosts=config.hosts | {host.lower()}))
         opened.callback(close_logs, app)
         for collection in collections.values():
+            collection.fetches_urls = False
             _warm(collection, found)
             opened.enter_context(collection.following())
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a short queue is no news; a full one gets 429
