@@ -14,8 +14,8 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +239,6 @@ class Base:
         self._columns = Columns(folder / COLUMNS, files[COLUMNS], info.rows)
         self._files = files
         self._selected = lru_cache(CACHED_FILTERS)(self._select)
-        self._gpu: Searchable | None = None
 
     @staticmethod
     def open(folder: Path) -> Base:
@@ -263,8 +262,39 @@ class Base:
         except (ValueError, KeyError, TypeError) as error:
             raise IndexFileError(f"{folder / META}: is damaged: {error}") from None
         base._check()
-        base._gpu = faiss_index.on_gpu(base.codes)
         return base
+
+    def part(self, rows: Positions) -> Base:
+        """A base of some of the rows of this one, int64 [n] ascending, in memory: the files may go.
+
+        Where this base has lists its parts have the same, with the same centroids: what the probed lists of all parts
+        hold is what those of the whole hold, so its recall is theirs.
+        """
+        part = Base.__new__(Base)
+        part.folder, part._files = self.folder, {}
+        part.info = replace(self.info, rows=len(rows))
+        part.rows, part.bits = len(rows), self.bits
+        part.item_ids, part.regions = self.item_ids[rows], self.regions[rows]
+        part.code_ids = by_row = self.code_ids_of(rows)
+        part._list_starts = np.searchsorted(rows, self._list_starts)
+        part._lists = _Lists(part._list_starts[:-1], np.diff(part._list_starts))
+        codes = self.codes[rows]
+        part.flat, part.lists = Searchable(faiss_index.flat(codes)), None
+        part.codes = faiss_index.stored_codes(part.flat.index)
+        if self.info.lists:
+            inverted = faiss_index.empty_lists(np.array(self._centroids))
+            faiss_index.fill_lists(inverted, codes, np.repeat(np.arange(self.info.lists), part._lists.sizes))
+            part.lists, part._centroids = Searchable(inverted), faiss_index.centroids(inverted)
+            order = np.argsort(by_row)
+            part.code_ids, part._row_code_ids, part._row_of = by_row[order], by_row, order.astype(np.uint32)
+        part._columns = self._columns.part(rows)
+        part._selected = lru_cache(CACHED_FILTERS)(part._select)
+        return part
+
+    @cached_property
+    def _gpu(self) -> Searchable | None:
+        """The codes on the GPU where there is one; a base that no one searches does not go there."""
+        return faiss_index.on_gpu(self.codes)
 
     def verify(self) -> None:
         """Read every file and compare its checksum; raises IndexFileError naming the one that differs."""

@@ -79,6 +79,33 @@ class Columns:
         self._place = {key: place for place, key in enumerate(description["keys"])}
         self._rows = rows
 
+    def part(self, rows: NDArray[np.int64]) -> Columns:
+        """The columns of some of the rows, int64 [n] ascending, which are 0 .. n - 1 there; in memory."""
+        part = Columns.__new__(Columns)
+        part._path, part._place, part._rows = self._path, self._place, len(rows)
+        new_row = np.full(self._rows, -1, np.int64)
+        new_row[rows] = np.arange(len(rows))
+        arrays: dict[str, Array] = {}
+        for place in self._place.values():
+            hashes, starts = self._arrays[f"{place}.hashes"], self._arrays[f"{place}.starts"]
+            kept, arrays[f"{place}.rows"] = self._kept(self._arrays[f"{place}.rows"], new_row)
+            sizes = np.bincount(np.repeat(np.arange(len(hashes)), np.diff(starts))[kept], minlength=len(hashes))
+            arrays[f"{place}.hashes"] = hashes[sizes > 0]
+            arrays[f"{place}.starts"] = np.concatenate([[0], np.cumsum(sizes[sizes > 0])]).astype(np.int64)
+            kept, arrays[f"{place}.number_rows"] = self._kept(self._arrays[f"{place}.number_rows"], new_row)
+            arrays[f"{place}.numbers"] = self._arrays[f"{place}.numbers"][kept]
+        part._arrays = arrays
+        return part
+
+    def _kept(self, rows: Rows, new_row: NDArray[np.int64]) -> tuple[NDArray[np.bool_], Rows]:
+        """Which of these rows are in a part, and their numbers there."""
+        try:
+            numbers = new_row[rows]
+        except IndexError:
+            raise IndexFileError(f"{self._path}: was damaged; rebuild the index") from None
+        kept: NDArray[np.bool_] = numbers >= 0
+        return kept, numbers[kept].astype(np.uint32)
+
     def select(self, filter: Filter) -> NDArray[np.bool_]:
         """Which rows have metadata that match, bool [rows].
 

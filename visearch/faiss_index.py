@@ -112,13 +112,17 @@ def flat(codes: U8) -> Any:
 
 def train_lists(codes: U8, lists: int, rng: np.random.Generator) -> tuple[Any, NDArray[np.int64]]:
     """An IndexBinaryIVF with centroids (clusters.py) and no codes yet, and the list of each code [n]: int64 [n]."""
-    bits = codes.shape[1] * 8
     with _threads(usable_cores()):
-        quantizer = flat(clusters.train(codes, lists, rng))
-        index = faiss.IndexBinaryIVF(quantizer, bits, lists)
-        index.is_trained = True
+        index = empty_lists(clusters.train(codes, lists, rng))
         list_of = clusters.assign(codes, centroids(index))
     return index, list_of
+
+
+def empty_lists(centroids: U8) -> Any:
+    """An IndexBinaryIVF with these centroids uint8 [lists, D/8] and no codes yet."""
+    index = faiss.IndexBinaryIVF(flat(centroids), centroids.shape[1] * 8, len(centroids))
+    index.is_trained = True
+    return index
 
 
 def fill_lists(index: Any, codes: U8, list_of: NDArray[np.int64]) -> None:

@@ -38,7 +38,7 @@ class Window:
     coverage: float = 1.0
 
     @property
-    def columns(self) -> dict[str, NDArray[Any]]:
+    def columns(self) -> dict[str, Any]:
         """The arrays, by name."""
         return {name: value for name, value in vars(self).items() if name != "coverage"}
 
