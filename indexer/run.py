@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from indexer import sources
 from indexer.changes import looks
+from indexer.jobs import interruptible, skipped_report
 from indexer.pipeline import Pipeline
 from indexer.progress import display
 from indexer.sources import STANDARD_INPUT, Scan
 from visearch.collection import Collection
 from visearch.detector import Detector, find_detector
 from visearch.errors import LeaseError, UsageError, VisearchError
-from visearch.ingest import Failed
 from visearch.remote import is_remote
 
 REMOVED_TOGETHER = 1000
@@ -75,7 +72,7 @@ def once(job: Job) -> tuple[Summary, bool]:
         VisearchError: nothing could be done, or it had to stop; what was committed before stays.
     """
     _check(job)
-    with _interruptible() as stop, Collection.open(job.collection, create=True, model=job.model) as collection:
+    with interruptible() as stop, Collection.open(job.collection, create=True, model=job.model) as collection:
         summary = _run(job, collection, stop)
         _tell(job, summary, stop)
     return summary, stop.is_set()
@@ -92,7 +89,7 @@ def watch(job: Job, *, as_json: bool) -> None:
         raise UsageError("--watch needs folders or files of this machine, not addresses")
     _check(job)
     ignored = [job.collection, *([job.report] if job.report else [])]
-    with _interruptible() as stop, Collection.open(job.collection, create=True, model=job.model) as collection:
+    with interruptible() as stop, Collection.open(job.collection, create=True, model=job.model) as collection:
         first = True
         for _ in looks(job.sources, ignored, stop):
             try:
@@ -111,37 +108,17 @@ def watch(job: Job, *, as_json: bool) -> None:
             first = False
 
 
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """The first Ctrl-C (or SIGTERM) sets the event, so that work in hand is finished; the second is an interrupt."""
-    stop = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
 def _run(job: Job, collection: Collection, stop: threading.Event) -> Summary:
     start = time.monotonic()
     detector = _detector(job)
     scan = Scan(collection.store, job.sources, detector.sha256 if detector else "")
     pipeline = Pipeline(collection.store, lambda: collection.embedder, stop, detector)
-    with _report(job.report) as write_skipped, display(scan, job.sources, stop) as show:
+    total = _count(job.sources, stop)
+    with skipped_report(job.report) as write_skipped, display("indexing", total) as show:
         for progress in pipeline.run(scan):
-            write_skipped(progress.skipped)
-            show(progress)
-    counts = progress.counts
+            counts = progress.counts
+            write_skipped((failed.file.source, failed.reason, failed.message) for failed in progress.skipped)
+            show(scan.unchanged + counts.total(), counts.total(), counts["skipped"])
     vanished: list[int] = []
     removed = 0
     if not stop.is_set():
@@ -171,6 +148,13 @@ def _run(job: Job, collection: Collection, stop: threading.Event) -> Summary:
     )
 
 
+def _count(named: Sequence[str], stop: threading.Event) -> int | None:
+    """How many pictures the sources name, which costs a walk without looking; None where they can be read only once."""
+    if STANDARD_INPUT in named:
+        return None
+    return sum(1 for _ in takewhile(lambda _: not stop.is_set(), sources.entries(named)))
+
+
 def _detector(job: Job) -> Detector | None:
     if not job.objects:
         return None
@@ -193,38 +177,6 @@ def _prune(collection: Collection, scan: Scan, vanished: list[int]) -> int:
         collection.remove(vanished[start : start + REMOVED_TOGETHER])
         for start in range(0, len(vanished), REMOVED_TOGETHER)
     )
-
-
-@contextmanager
-def _report(path: Path | None) -> Iterator[Callable[[list[Failed]], None]]:
-    """A function that appends skipped files to the report."""
-    if path is None:
-        yield lambda skipped: None
-        return
-    with _report_errors(path):
-        file = path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
-    try:
-        rows = csv.writer(file)
-
-        def write(skipped: list[Failed]) -> None:
-            with _report_errors(path):
-                rows.writerows((failed.file.source, failed.reason, failed.message) for failed in skipped)
-                file.flush()
-
-        with _report_errors(path):
-            rows.writerow(("path", "reason", "message"))
-        yield write
-    finally:
-        with suppress(OSError):  # told when it was written
-            file.close()
-
-
-@contextmanager
-def _report_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise VisearchError(f"{path}: the report cannot be written ({error.strerror or error})") from None
 
 
 def _tell(job: Job, summary: Summary, stop: threading.Event) -> None:

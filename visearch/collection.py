@@ -30,7 +30,7 @@ from visearch.errors import ImageError, IndexFileError, ModelError, StoreError, 
 from visearch.files import TEMPORARY, fsync_folder, read_limited
 from visearch.filters import Filter
 from visearch.images import Box, Picture
-from visearch.index import Index, IndexLike
+from visearch.index import Index, IndexLike, should_merge
 from visearch.leases import lease
 from visearch.machine import check_installation
 from visearch.results import Results
@@ -86,7 +86,8 @@ class Collection:
             elif model:
                 self._check_model(model)
             if generation is not None:
-                self.generation  # noqa: B018 (is there)
+                with self.store.read() as reader:
+                    self.named_generation(reader, generation)
         except BaseException:
             self.store.close()
             raise
@@ -136,10 +137,17 @@ class Collection:
     def _active(self, reader: Reader) -> Generation:
         generation = reader.generation(self._pinned)
         if generation is None and self._pinned is not None:
-            there = ", ".join(str(each.number) for each in reader.generations()) or "none"
-            raise UsageError(f"{self.path}: there is no generation {self._pinned}; there are: {there}")
+            raise StoreError(f"{self.path}: generation {self._pinned} was dropped meanwhile")
         if generation is None:
             raise StoreError(f"{self.path}: nothing was indexed yet; `visearch index FOLDER` does that")
+        return generation
+
+    def named_generation(self, reader: Reader, number: int) -> Generation:
+        """The generation of this number; UsageError where there is none."""
+        generation = reader.generation(number) if number > 0 else None
+        if generation is None:
+            there = ", ".join(str(each.number) for each in reader.generations()) or "none"
+            raise UsageError(f"{self.path}: there is no generation {number}; there are: {there}")
         return generation
 
     def _create_generation(self) -> None:
@@ -462,7 +470,7 @@ class Collection:
             try:
                 base = self.open_base(generation)
             except IndexFileError as error:
-                if self._newest_base(generation) == generation.base:  # else another process has just replaced it
+                if self.newest_base(generation) == generation.base:  # else another process has just replaced it
                     log.warning("%s; answering from the store, `visearch check --repair` rebuilds it", error.message)
         try:
             mapped = VectorFile(self._index_folder(generation), generation)
@@ -476,7 +484,8 @@ class Collection:
         """The index of a base, without what came since: here it is in this process."""
         return Index.open(base, generation.bits)
 
-    def _newest_base(self, generation: Generation) -> int:
+    def newest_base(self, generation: Generation) -> int:
+        """The number of its newest index files at this moment, -1 where it was dropped."""
         with self.store.read() as reader:
             found = reader.generation(generation.number)
         return -1 if found is None else found.base
@@ -504,7 +513,9 @@ class Collection:
 
         Returns whether a new index was written. LeaseError where another process is at it.
         """
-        merge = force or self.searcher().should_merge()
+        generation = self.generation
+        first = not generation.base and should_merge(0, generation.next_code, 0)
+        merge = force or first or self.searcher().should_merge()
         with lease(self.path, "index"):
             with self.store.read() as reader:
                 generation, serial = self._active(reader), reader.serial

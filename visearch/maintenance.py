@@ -58,7 +58,8 @@ def _size(folder: Path) -> int:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is not as it should be. `kind`: store, index or files; index problems can be repaired."""
+    """Something that is not as it should be. `kind`: store, index, files or missing; index problems can be repaired,
+    and the last two are no fault of the collection."""
 
     kind: str
     message: str
@@ -67,21 +68,48 @@ class Problem:
 def check(collection: Collection) -> list[Problem]:
     """Compare the store with itself, the index files with the store, and the items with their files."""
     with collection.store.read() as reader:
-        generation = reader.generation()
-        if generation is None:
+        if reader.generation() is None:
             return []
-        problems = list(_check_store(reader, generation))
-        problems += _check_index(collection, reader, generation)
+        generations = reader.generations()
+        problems = list(_check_items(reader))
+        for generation in generations:
+            problems += _check_codes(reader, generation)
+            problems += _check_index(collection, reader, generation)
     problems += _check_files(collection)
-    model = collection.path / MODELS / f"{generation.model_sha256}.onnx"
-    if not model.exists():
-        problems.append(Problem("store", f"{model}: the copy of the model is missing; put {generation.model} there"))
-    elif file_sha256(model) != generation.model_sha256:
-        problems.append(Problem("store", f"{model}: the copy of the model is damaged; put {generation.model} there"))
+    for generation in generations:
+        model = collection.path / MODELS / f"{generation.model_sha256}.onnx"
+        if model.exists() and file_sha256(model) == generation.model_sha256:
+            continue
+        state = "damaged" if model.exists() else "missing"
+        message = f"{model}: the copy of the model is {state}; put {generation.model} there"
+        problems.append(Problem("store", message))
     return problems
 
 
-def _check_store(reader: Reader, generation: Generation) -> Iterator[Problem]:
+def rebuild(collection: Collection) -> None:
+    """Write the index files of every generation anew."""
+    with collection.store.read() as reader:
+        numbers = [generation.number for generation in reader.generations()]
+    for number in numbers:
+        with Collection.open(collection.path, generation=number) as pinned:
+            pinned.build_index()
+
+
+def _check_items(reader: Reader) -> Iterator[Problem]:
+    for item in reader.items():
+        name = f"item {item.item_id} ({item.source})"
+        known = reader.known(item.source)
+        if known is None or known.item_id != item.item_id:
+            yield Problem("store", f"{name}: is not found by its source")
+        if item.item_id not in reader.items_with_content(item.content):
+            yield Problem("store", f"{name}: is not found by its content")
+        if reader.thumbnail(item.item_id) is None:
+            yield Problem("store", f"{name}: has no thumbnail")
+
+
+def _check_codes(reader: Reader, generation: Generation) -> Iterator[Problem]:
+    """The codes of a generation are those of its items. An item without any is missing, which is no fault where there
+    was ever another generation."""
     owners: dict[int, list[int]] = {}
     rows = 0
     for block in reader.code_rows(generation):
@@ -92,20 +120,17 @@ def _check_store(reader: Reader, generation: Generation) -> Iterator[Problem]:
     vector_rows = sum(len(block) for block in reader.vector_rows(generation))
     if not rows == vector_rows == generation.next_code:
         yield Problem("store", f"{rows} codes and {vector_rows} vectors are stored of {generation.next_code}")
+    may_lack, missing = reader.last_generation > 1, 0
     for item in reader.items():
-        name = f"item {item.item_id} ({item.source})"
-        known = reader.known(item.source)
-        if known is None or known.item_id != item.item_id:
-            yield Problem("store", f"{name}: is not found by its source")
-        if item.item_id not in reader.items_with_content(item.content):
-            yield Problem("store", f"{name}: is not found by its content")
-        code_ids = reader.code_ids(generation.number, item.item_id).tolist()
-        if code_ids != owners.pop(item.item_id, []) or len(code_ids) != len(item.regions):
-            yield Problem("store", f"{name}: its codes are not those that the blocks hold")
-        if reader.thumbnail(item.item_id) is None:
-            yield Problem("store", f"{name}: has no thumbnail")
+        held, code_ids = owners.pop(item.item_id, []), reader.code_ids(generation.number, item.item_id).tolist()
+        missing += not held and not code_ids
+        if code_ids != held or (len(held) != len(item.regions) and (held or not may_lack)):
+            yield Problem("store", f"item {item.item_id} ({item.source}): its codes are not those that the blocks hold")
     for item_id in owners:
         yield Problem("store", f"item {item_id}: has codes, but there is no such item")
+    if missing and may_lack and generation.number == reader.active:
+        fill = f"`visearch backfill --generation {generation.number}` embeds them"
+        yield Problem("missing", f"{missing} items have no codes in the generation that answers; {fill}")
 
 
 def _check_index(collection: Collection, reader: Reader, generation: Generation) -> Iterator[Problem]:
@@ -120,7 +145,7 @@ def _check_index(collection: Collection, reader: Reader, generation: Generation)
             base.verify()
         mapped = VectorFile(folder.parent, generation)
     except IndexFileError as error:
-        if collection.generation.base == generation.base:  # else another process has just replaced it
+        if collection.newest_base(generation) == generation.base:  # else another process has just replaced it
             yield Problem("index", error.message)
         return
     last = int(base.code_ids[-1]) if base is not None and base.rows else -1
@@ -174,12 +199,13 @@ def backup(collection: Collection, destination: Path) -> None:
         collection.store.copy(partial / STORE)
         with Collection.open(partial) as copy:
             with copy.store.read() as reader:
-                active, generations = reader.generation(), reader.generations()
+                generations = reader.generations()
             (partial / MODELS).mkdir()
             for name in {f"{generation.model_sha256}.onnx" for generation in generations}:
                 shutil.copyfile(collection.path / MODELS / name, partial / MODELS / name)
-            if active is not None:
-                copy.build_index(force=active.base > 0)
+        for generation in generations:
+            with Collection.open(partial, generation=generation.number) as copy:
+                copy.build_index(force=generation.base > 0)
         for folder, _, files in os.walk(partial):
             for name in files:
                 with Path(folder, name).open("rb") as file:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -144,10 +144,11 @@ def _worst_and_best(evaluation: Evaluation) -> tuple[list[int], list[int]]:
     worst = np.lexsort((nearest, keys[1], keys[0]))
     best = np.lexsort((nearest, -keys[1], -keys[0]))
     half = min(SHOWN_QUERIES, -(-len(evaluation.queries) // 2))
-    return _varied(evaluation.queries, worst)[:half], _varied(evaluation.queries, best)[:half]
+    return varied(evaluation.queries, worst)[:half], varied(evaluation.queries, best)[:half]
 
 
-def _varied(queries: tuple[Query, ...], order: Iterable[int]) -> list[int]:
+def varied(queries: Sequence[Query], order: Iterable[int]) -> list[int]:
+    """The places of queries in this order, but one of each label before a second of any."""
     seen: dict[frozenset[str], int] = {}
     turns: list[tuple[int, int]] = []
     for place in order:
@@ -218,11 +219,12 @@ def _plot(figure: Figure, alternative: str) -> str:
 
 
 def _contact_sheet(evaluation: Evaluation, collection: Collection, places: list[int], *, with_answer: bool) -> str:
-    rows = "".join(_contact_row(evaluation, collection, place, with_answer=with_answer) for place in places)
+    rows = "".join(contact_row(evaluation, collection, place, with_answer=with_answer) for place in places)
     return f"<div class='sheet'>{rows}</div>"
 
 
-def _contact_row(evaluation: Evaluation, collection: Collection, place: int, *, with_answer: bool) -> str:
+def contact_row(evaluation: Evaluation, collection: Collection, place: int, *, with_answer: bool) -> str:
+    """The query at a place of an evaluation beside what a search finds, or first also the nearest right answer."""
     query, ranking = evaluation.queries[place], evaluation.rankings.reranked
     precision = 100 * ranking.measures["average_precision_at_20"][place]
     labels = ", ".join(sorted(query.labels))

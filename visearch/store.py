@@ -249,6 +249,11 @@ class Reader:
         """The number of the one that answered before it and is still there, 0 where none is."""
         return int(self._meta("previous") or 0)
 
+    @property
+    def last_generation(self) -> int:
+        """The largest number that a generation has or had, 0 where there was none."""
+        return max([int(self._meta("last_generation") or 0), *(each.number for each in self.generations())])
+
     def generations(self) -> list[Generation]:
         """All generations, by number. An item that has no codes in one is missing there."""
         found = [Generation.unpack(record) for _, record in self._metas("generation/")]
@@ -326,6 +331,8 @@ class Reader:
         blocks, rows = np.divmod(np.asarray(code_ids, np.int64), BLOCK_ROWS)
         for block in np.unique(blocks):
             value = self._get(table, _pair(generation.number, int(block)))
+            if value is None:
+                raise StoreError(f"generation {generation.number} was dropped meanwhile")
             asked = blocks == block
             out[asked] = np.frombuffer(value, np.uint8).reshape(-1, width)[rows[asked]]
         return out
@@ -419,9 +426,9 @@ class Writer(Reader):
 
     def new_generation_number(self) -> int:
         """A number that no generation has or had."""
-        last = max(int(self._meta("last_generation") or 0), *(each.number for each in self.generations()), 0)
-        self._set_meta("last_generation", last + 1)
-        return last + 1
+        number = self.last_generation + 1
+        self._set_meta("last_generation", number)
+        return number
 
     def activate(self, number: int) -> None:
         """Make a generation the one that answers."""

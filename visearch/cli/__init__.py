@@ -10,6 +10,7 @@ import sys
 
 import click
 
+from visearch.cli.generations import backfill, generations_group
 from visearch.cli.indexing import index
 from visearch.cli.models import models_group
 from visearch.cli.options import INTERRUPTED, printable
@@ -60,5 +61,7 @@ def cli() -> None:
     """
 
 
-for command in (index, search, serve, evaluate, info, check, remove, export, backup, train, ablate, models_group):
+for command in (index, search, serve, evaluate, info, check, remove, export, backup, train, ablate):
+    cli.add_command(command)
+for command in (backfill, generations_group, models_group):
     cli.add_command(command)

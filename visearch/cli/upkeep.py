@@ -58,8 +58,12 @@ def check(repair: bool, collection: Path, as_json: bool) -> None:
         problems = maintenance.check(opened)
         repaired = repair and any(problem.kind == "index" for problem in problems)
         if repaired:
-            opened.build_index()
-        left = [problem for problem in (maintenance.check(opened) if repaired else problems) if problem.kind != "files"]
+            maintenance.rebuild(opened)
+        left = [
+            problem
+            for problem in (maintenance.check(opened) if repaired else problems)
+            if problem.kind in ("store", "index")
+        ]
     if as_json:
         print_json({"problems": [vars(problem) for problem in problems], "repaired": repaired, "whole": not left})
     else:

@@ -1,0 +1,71 @@
+"""What the long jobs share: they can be interrupted, and report what they skipped."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from visearch.errors import VisearchError
+
+Row = tuple[str, str, str]
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """The first Ctrl-C (or SIGTERM) sets the event, so that work in hand is finished; the second is an interrupt."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def skipped_report(path: Path | None) -> Iterator[Callable[[Iterable[Row]], None]]:
+    """A function that appends rows (path, reason, message) to the report, a CSV file; without a path it does nothing.
+
+    Raises:
+        VisearchError: the report cannot be written.
+    """
+    if path is None:
+        yield lambda rows: None
+        return
+    with _report_errors(path):
+        file = path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
+    try:
+        writer = csv.writer(file)
+
+        def write(rows: Iterable[Row]) -> None:
+            with _report_errors(path):
+                writer.writerows(rows)
+                file.flush()
+
+        write([("path", "reason", "message")])
+        yield write
+    finally:
+        with suppress(OSError):  # told when it was written
+            file.close()
+
+
+@contextmanager
+def _report_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise VisearchError(f"{path}: the report cannot be written ({error.strerror or error})") from None
