@@ -128,6 +128,23 @@ class S3:
     client: Any
     requests: list[str]
 
+    def use(self, monkeypatch: pytest.MonkeyPatch) -> S3:
+        """Empty, and named by the environment of this test."""
+        import s3fs
+
+        s3fs.S3FileSystem.clear_instance_cache()  # of a server before
+        for name, value in {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        for each in self.client.list_objects_v2(Bucket="bucket").get("Contents", []):
+            self.delete(each["Key"])
+        self.requests.clear()
+        return self
+
     def put(self, key: str, data: bytes) -> str:
         """Write an object; its address."""
         self.client.put_object(Bucket="bucket", Key=key, Body=data)

@@ -7,6 +7,7 @@ endpoints come from the environment, as those packages read them.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import re
@@ -194,23 +195,27 @@ def listing(folder: str, suffixes: frozenset[str]) -> Iterator[tuple[str, Status
     """
     filesystem = _filesystem(folder)
     scheme = folder.partition("://")[0]
-    depth = DEEPEST_PAGE if is_web(folder) else None
-    walk = filesystem.walk(_path(folder), maxdepth=depth, detail=True, on_error="raise")
-    while True:
+    # Not fsspec's walk(), which leaves out a folder below the first that cannot be listed, and says nothing.
+    waiting = [(folder, 0)]
+    while waiting:
+        place, depth = waiting.pop()
         try:
-            # A generator that has raised has ended, so a listing is only tried again within the packages.
-            found = _attempt(folder, lambda: next(walk, None), attempts=1)
+            found = _attempt(place, functools.partial(filesystem.ls, _path(place), detail=True))
         except _Error as error:
-            raise UsageError(f"{name_of(folder)}: cannot be listed ({error})") from None
-        if found is None:
-            return
-        _, folders, files = found
-        for hidden in [name for name in folders if name.startswith(".")]:
-            del folders[hidden]
-        for name, info in sorted(files.items()):
-            if not name.startswith(".") and _suffix(name) in suffixes:
-                path = str(info["name"])
-                yield (path if is_remote(path) else f"{scheme}://{path}"), _listed(info)
+            raise UsageError(f"{name_of(place)}: cannot be listed ({error})") from None
+        folders = []
+        for info in sorted(found, key=lambda info: str(info["name"])):
+            path = str(info["name"])
+            address = path if is_remote(path) else f"{scheme}://{path}"
+            name = address.rstrip("/").rpartition("/")[2]
+            if name.startswith(".") or address.rstrip("/") == place.rstrip("/"):
+                continue
+            if info["type"] == "directory":
+                folders.append((address.rstrip("/") + "/", depth + 1))
+            elif _suffix(name) in suffixes:
+                yield address, _listed(info)
+        if depth < DEEPEST_PAGE or not is_web(folder):
+            waiting.extend(reversed(folders))
 
 
 def matching(pattern: str) -> list[str]:
@@ -279,10 +284,10 @@ def _path(address: str) -> str:
     return quote(address, safe="%/:=&?~#+!$,;'@()*[]") if is_web(address) else address
 
 
-def _attempt(address: str, request: Callable[[], Result], attempts: int = 0) -> Result:
+def _attempt(address: str, request: Callable[[], Result]) -> Result:
     """The result of a request that is made again when its server fails for a while. Messages name no address: they
     may be shown where addresses with signatures may not."""
-    attempts = attempts or (ATTEMPTS if is_web(address) else 1)
+    attempts = ATTEMPTS if is_web(address) else 1
     for attempt in range(1, attempts + 1):
         try:
             return request()
