@@ -149,8 +149,8 @@ def _run(job: Job, collection: Collection, stop: threading.Event) -> Summary:
 
 
 def _count(named: Sequence[str], stop: threading.Event) -> int | None:
-    """How many pictures the sources name, which costs a walk without looking; None where they can be read only once."""
-    if STANDARD_INPUT in named:
+    """How many pictures the sources name, which costs a walk without looking; None where that costs more."""
+    if not sources.countable(named):
         return None
     return sum(1 for _ in takewhile(lambda _: not stop.is_set(), sources.entries(named)))
 
