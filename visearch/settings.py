@@ -52,6 +52,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("recall_target", 0.99, "fraction", "recall@20 that the number of IVF probes is chosen to reach", 0.5, 1.0),
     Setting("flat_up_to", 200_000, "codes", "up to this many codes the index is flat (exact); above, IVF", 0, 10**9),
     Setting("window", 1000, "candidates", "candidates by Hamming distance that are re-ranked for a query", 1, 100_000),
+    Setting("shard_seconds", 5.0, "seconds", "a shard that takes longer is left out of the answer", 0.01, 600),
     Setting("map_gigabytes", 1024, "gigabytes", "size of the LMDB map (address space, not disk)", 1, 65536),
     Setting(
         "api_keys", "", "keys", "comma-separated keys, one of which adds and removes items over HTTP; none: nobody"

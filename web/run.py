@@ -17,6 +17,7 @@ from visearch.errors import UsageError
 from web.app import close_logs, create_app
 from web.config import Config
 from web.serve import listen, serve, urls
+from web.shard import Sharding
 
 USUAL = ".visearch"  # the folder's name where a collection lies beside its pictures: says nothing
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -65,16 +66,19 @@ def run(
     port: int,
     *,
     tls: ssl.SSLContext | None = None,
+    sharding: Sharding | None = None,
     ready: Callable[[Started], None],
 ) -> None:
-    """Serve the collections until SIGTERM or SIGINT. `ready` is called when the first request would be a fast one.
+    """Serve the collections until SIGTERM or SIGINT. `ready` is called when the first request would be a fast one. With
+    `sharding` their indexes are spread over a Ray cluster.
 
     Raises:
         VisearchError: a collection, the model, a setting or the address is not as it should be.
     """
     config = Config.from_settings()
     with listen(host, port) as listener, ExitStack() as opened:
-        collections = {name: opened.enter_context(Collection.open(folder)) for name, folder in folders.items()}
+        open_one = _opener(sharding, len(folders), opened)
+        collections = {name: opened.enter_context(open_one(folder)) for name, folder in folders.items()}
         found = detector.find_detector()
         app = create_app(collections, found, config=replace(config, hosts=config.hosts | {host.lower()}))
         opened.callback(close_logs, app)
@@ -87,6 +91,16 @@ def run(
         items = {name: len(collection) for name, collection in collections.items()}
         started = Started(here, network, items, found.name if found else None)
         serve(app, listener, tls=tls, ready=lambda: ready(started))
+
+
+def _opener(sharding: Sharding | None, count: int, opened: ExitStack) -> Callable[[Path], Collection]:
+    """What opens each of `count` collections; what they need is opened with them."""
+    if sharding is None:
+        return Collection.open
+    from web.sharded import ShardedCollection, cluster  # they need Ray, which is no part of the base install
+
+    opened.enter_context(cluster(sharding, count))
+    return lambda folder: ShardedCollection(folder, sharding)
 
 
 def _warm(collection: Collection, found: Detector | None) -> None:

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.config import JsonDict
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError, from_json
 
 from visearch.errors import BoxError, FilterError
@@ -352,6 +353,11 @@ class DetectedObject(BaseModel):
     score: float
 
 
+def _without_default(schema: JsonDict) -> None:
+    """Of a field that is not there rather than null."""
+    del schema["default"]
+
+
 class Head(BaseModel):
     """What every search answers."""
 
@@ -364,6 +370,12 @@ class Head(BaseModel):
     width: int = Field(description="of the upright query, in pixels")
     height: int
     took: dict[str, float] = Field(description="milliseconds by stage")
+    coverage: Annotated[float, Field(ge=0, lt=1)] | SkipJsonSchema[None] = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        json_schema_extra=_without_default,
+        description="the share of the collection that was searched; only there while a part of it cannot be",
+    )
     logged: bool = Field(description="whether the search log is on, so that clicks can be told")
 
 

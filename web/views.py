@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from urllib.parse import quote
 
 from visearch.detector import Detection
 from visearch.images import Box
+from visearch.modes import DUPLICATE_SHARE
 from visearch.results import Match
 from visearch.store import Item
 from web.media import version
@@ -13,8 +15,10 @@ from web.schemas import Closeness, DetectedObject, ItemSummary, MatchAnswer
 from web.state import state
 from web.values import clean, product_of
 
-# Share of bits that differ, up to which the words hold. Half of the bits differ between unrelated pictures.
-CLOSENESS: tuple[tuple[float, Closeness], ...] = ((0.08, "very close"), (0.2, "close"), (0.32, "similar"))
+# Share of bits that differ, up to which the words hold. Half of the bits differ between unrelated pictures. Very close
+# is the same thing or a near-alike, at the radius of near-duplicates; close is of the same kind at least, for 9 matches
+# of 10; similar down to where every second is (docs/modes.md).
+CLOSENESS: tuple[tuple[float, Closeness], ...] = ((DUPLICATE_SHARE, "very close"), (0.24, "close"), (0.32, "similar"))
 
 
 def item_summary(collection: str, item: Item) -> ItemSummary:
@@ -52,6 +56,11 @@ def detected(found: Detection) -> DetectedObject:
     return DetectedObject(
         box=rounded(found.box), label=found.label, category=found.category, score=round(found.score, 4)
     )
+
+
+def partial(coverage: float) -> float | None:
+    """The share of a collection that was searched; None where that is all of it."""
+    return None if coverage >= 1 else math.floor(coverage * 1000) / 1000
 
 
 def rounded(box: Box) -> list[float]:

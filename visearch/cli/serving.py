@@ -28,6 +28,19 @@ from visearch.errors import UsageError
 @click.option("--https", is_flag=True, help="Serve over https, which phones ask for before they show their camera.")
 @click.option("--cert", type=click.Path(path_type=Path), help="Certificate for --https, PEM  [default: one of our own]")
 @click.option("--key", type=click.Path(path_type=Path), help="Its private key, PEM  [default: in the same file]")
+@click.option(
+    "--ray",
+    "address",
+    is_flag=False,
+    flag_value="local",
+    metavar="[ADDRESS]",
+    help="Spread the index over the Ray cluster at ADDRESS (`auto`: that of this machine), or over processes of this"
+    " machine alone; needs --shards.",
+)
+@click.option("--shards", type=click.IntRange(1, 1000), help="With --ray: parts that a collection is split into.")
+@click.option(
+    "--replicas", type=click.IntRange(1, 100), help="With --ray: processes that hold each part.  [default: 1]"
+)
 @click.option("--access-log", is_flag=True, help="Write a line of JSON for each request on standard error.")
 def serve(
     collections: tuple[str, ...],
@@ -37,6 +50,9 @@ def serve(
     https: bool,
     cert: Path | None,
     key: Path | None,
+    address: str | None,
+    shards: int | None,
+    replicas: int | None,
     access_log: bool,
 ) -> None:
     """Serve collections over HTTP: a page for people at /, an API for programs at /docs.
@@ -47,14 +63,20 @@ def serve(
     Example:
       visearch serve --open
       visearch serve --https --host 0.0.0.0     (and scan the code it shows with a phone)
+      visearch serve --ray auto --shards 4      (on a machine of a Ray cluster)
     """
     if (cert or key) and not https:
         raise UsageError("--cert and --key are for --https")
     if key and not cert:
         raise UsageError(f"--key {key}: needs the certificate that belongs to it, --cert")
+    if address is None and (shards or replicas):
+        raise UsageError("--shards and --replicas are for --ray")
+    if address is not None and not shards:
+        raise UsageError("--ray needs --shards N, the number of parts that a collection is split into")
     # Before faiss is imported: OpenMP makes a single search slower, and each thread of the server would have its own.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from web.run import Started, named, run
+    from web.shard import Sharding
     from web.tls import server_context
 
     if access_log:
@@ -69,7 +91,8 @@ def serve(
             click.launch(started.here)
 
     folders = named(collections or (settings.text("collection"),))
-    run(folders, host, port, tls=server_context(host, cert, key) if https else None, ready=tell)
+    sharding = Sharding(address, shards, replicas or 1) if address is not None and shards else None
+    run(folders, host, port, tls=server_context(host, cert, key) if https else None, sharding=sharding, ready=tell)
 
 
 def _tell_how_a_phone_gets_there(url: str | None, https: bool) -> None:

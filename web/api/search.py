@@ -28,7 +28,7 @@ from web.schemas import (
 from web.searchlog import Search, Shown, new_query_id
 from web.state import Kept, add_times, state
 from web.uploads import checked_item
-from web.views import detected, match_answer, rounded
+from web.views import detected, match_answer, partial, rounded
 
 Mode = Literal["flashlight", "lens"]
 FETCHING = (502, 504)
@@ -90,6 +90,7 @@ def search_shop(asked: ShopSearch) -> ShopAnswer:
         width=looks.width,
         height=looks.height,
         took=_rounded(looks.took),
+        coverage=partial(looks.coverage),
         logged=name in made.logs,
         detector=looks.detector,
         objects=objects,
@@ -156,6 +157,7 @@ def _answer(kept: Kept, query_id: str, page: Results) -> SearchAnswer:
             "width": whole.width,
             "height": whole.height,
             "took": _rounded(page.took),
+            "coverage": partial(whole.coverage),
             "logged": kept.collection in made.logs,
             "box": rounded(whole.box),
             "detector": made.detector.name if made.detector is not None and kept.mode == "lens" else None,
