@@ -66,6 +66,7 @@ setup(
             "pycocotools>=2.0.8",
         ],
         "report": ["matplotlib>=3.8"],
+        "remote": ["fsspec>=2024.6", "aiohttp>=3.10"],  # https://; s3:// takes s3fs, gs:// gcsfs beside it
         "heif": ["pillow-heif>=0.18"],
         "scale": ["ray[data]>=2.50"],
         "test": [

@@ -103,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serve_web() -> Iterator[Web]:
     """A server on a port of its own for a block."""
-    pytest.importorskip("aiohttp", reason="needs aiohttp (pip install --constraint constraints-remote.txt)")
+    pytest.importorskip("aiohttp", reason="needs aiohttp (constraints-remote.txt)")
     pytest.importorskip("fsspec", reason="needs fsspec")
     web = Web()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"web": web}))

@@ -37,7 +37,8 @@ def index(
     report: Path | None,
     as_json: bool,
 ) -> None:
-    """Take pictures into a collection: folders, files, CSV/JSONL/Parquet manifests, or - for paths on standard input.
+    """Take pictures into a collection: folders, files, CSV/JSONL/Parquet manifests, or - for paths on standard input;
+    s3://, gs:// and https:// addresses; tar shards, and Parquet files that hold pictures.
 
     Files that have not changed are left alone, so the same command again only does what is new. It may be
     interrupted at any time.
@@ -46,6 +47,7 @@ def index(
     Example:
       visearch index ./images
       visearch index catalog.csv --collection shop --report skipped.csv
+      visearch index s3://bucket/photos 's3://bucket/shards/*.tar'
       find . -name '*.jpg' -print0 | visearch index -
     """
     from indexer import run
