@@ -16,6 +16,7 @@ import pytest
 from tests.pictures import is_one_line, picture, save, stored, visearch
 from tests.servers import S3, Web, serve_s3, serve_web
 from tests.visearch.test_shards import parquet, tar
+from tests.web.api import make_client
 from visearch import remote
 from visearch.collection import Collection
 from visearch.errors import ImageError
@@ -159,7 +160,9 @@ def test_a_server_of_ours_fetches_no_address_that_an_item_names(web: Web) -> Non
         with pytest.raises(ImageError):
             collection.original(item)
         with collection.store.read() as reader:
-            assert reader.working_copy(item.item_id)
+            copy = reader.working_copy(item.item_id)
+        shown = make_client(collection).get(f"/api/v1/items/{item.item_id}/image")
+        assert (shown.status_code, shown.data) == (200, copy)
     assert web.requests == []
 
 
