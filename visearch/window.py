@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from visearch.codes import F64, I32, I64, U8
 from visearch.scan import distances_between
 
-CUT = 0.5
+CUT = 0.6
 AT_ONCE = 32  # rows whose distances are computed together
 RANK_SCALE = 5  # of reciprocal rank fusion
 
@@ -98,31 +98,31 @@ class Window:
         return shown
 
 
-def relevant(scores: F64) -> NDArray[np.bool_]:
+def relevant(scores: F64, cut: float = CUT) -> NDArray[np.bool_]:
     """Which of the scores of a window, float64 [n] in descending order, are above its cut-off: bool [n].
 
-    The cut-off is relative, since the scores of one query say little about those of another: it lies CUT of the way
-    from the median of the window, which stands for what has nothing to do with the query, to its best score. Half the
-    way was best of 29 rules tried (F1 of the first 50 matches, ImageNet baseline): 0.53 for grocery photos by class,
-    0.51 for home store photos by category. The best flat cut-off of the one, 0.45, gave the other 0.26.
+    The cut-off is relative, since the scores of one query say little about those of another: it lies `cut` of the way
+    from the median of the window, which stands for what has nothing to do with the query, to its best score. The best
+    F1 of the first 50 matches lies at 0.45-0.55 where a whole class is wanted and above 0.7 where a few products are;
+    0.6 loses at most 9 points of the one (docs/modes.md).
     """
     if not len(scores):
         return np.empty(0, np.bool_)
     middle = float(np.median(scores))
-    above: NDArray[np.bool_] = scores >= middle + CUT * (float(scores.max()) - middle)
+    above: NDArray[np.bool_] = scores >= middle + cut * (float(scores.max()) - middle)
     return above
 
 
-def blend(windows: Sequence[Window], weights: Sequence[float]) -> Window:
+def blend(windows: Sequence[Window], weights: Sequence[float], scale: float = RANK_SCALE) -> Window:
     """One window of the items of several, by weighted reciprocal rank fusion (Cormack and others, SIGIR 2009).
 
-    An item is worth the sum of weight / (RANK_SCALE + its rank) of the windows it is in, and is shown as in the one
+    An item is worth the sum of weight / (`scale` + its rank) of the windows it is in, and is shown as in the one
     that gives it the best score; what any of them finds relevant comes first. Ties go to the smaller item id. A small
     scale lets the first places count: with the usual 60 what is in both lists, however far down, beats the best of one.
     """
     rows = _together(windows)
     worth = np.concatenate(
-        [weight / (RANK_SCALE + np.arange(1, len(each) + 1)) for each, weight in zip(windows, weights, strict=True)]
+        [weight / (scale + np.arange(1, len(each) + 1)) for each, weight in zip(windows, weights, strict=True)]
     )
     return _merged(rows, worth)
 

@@ -16,8 +16,8 @@ from web.state import state
 from web.values import clean, product_of
 
 # Share of bits that differ, up to which the words hold. Half of the bits differ between unrelated pictures. Very close
-# is the same thing or a near-alike, at the radius of near-duplicates; close is of the same kind at least, for 9 matches
-# of 10; similar down to where every second is (docs/modes.md).
+# is the same thing or a near-alike, at the radius of near-duplicates; close is nearly always at least of the same kind,
+# similar mostly, down to where every second match is (docs/modes.md).
 CLOSENESS: tuple[tuple[float, Closeness], ...] = ((DUPLICATE_SHARE, "very close"), (0.24, "close"), (0.32, "similar"))
 
 

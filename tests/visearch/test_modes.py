@@ -14,7 +14,7 @@ from PIL import Image
 from indexer import run
 from tests.labelled import picture
 from tests.tiny_detector import CATEGORY, write_detector
-from visearch import modes
+from visearch import models, modes
 from visearch.collection import Collection
 from visearch.detector import Detection, Detector
 from visearch.errors import BoxError, FilterError, ImageError, UsageError
@@ -22,6 +22,7 @@ from visearch.images import WHOLE, Box
 from visearch.results import Results
 
 MIDDLE: Box = (0.25, 0.25, 0.75, 0.75)  # where the tiny detector finds a lamp
+DEMO = Path(__file__).parents[2] / "data" / "homestore" / "demo"
 NAMES = ("arc", "bell", "cone", "disc", "edge", "fan")
 
 
@@ -80,6 +81,20 @@ def test_copies_of_a_picture_fold_into_one_match_that_counts_them_products_never
         "bell-Chairs": 0,
         "bell-Lighting": 0,
     }
+
+
+def test_with_the_model_that_ships_copies_fold_and_other_pictures_do_not(tmp_path: Path) -> None:
+    rooms = sorted((DEMO / "rooms").glob("*.jpg"))[:3]
+    for number, path in enumerate(rooms):
+        with Image.open(path) as room:
+            room.save(tmp_path / f"{number}.png")
+            room.save(tmp_path / f"{number}-again.jpg", quality=60)
+            room.resize((480, 360)).save(tmp_path / f"{number}-smaller.jpg", quality=85)
+    run.once(run.Job((str(tmp_path),), tmp_path / ".c", str(models.default_model())))
+    with Collection.open(tmp_path / ".c") as collection:
+        found = modes.flashlight(collection, rooms[0].read_bytes())
+        assert sorted(Path(match.source).stem.split("-")[0] for match in found) == [str(number) for number in range(3)]
+        assert {match.duplicates for match in found} == {2}
 
 
 def test_a_crop_is_searched_for_and_echoed_with_the_size_of_the_picture(shop: Collection) -> None:

@@ -103,6 +103,11 @@ def test_the_tail_that_is_like_everything_else_is_below_the_cut_off() -> None:
     assert relevant(scores / 3).sum() == 3  # of a query whose scores are all low, as many
 
 
+def test_the_cut_off_lies_so_much_of_the_way_from_the_median_to_the_best() -> None:
+    scores = np.array([0.9, 0.61, 0.59, 0.41, 0.39, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
+    assert [int(relevant(scores, cut).sum()) for cut in (1.0, 0.63, 0.6, 0.38, 0.36)] == [1, 2, 3, 4, 5]
+
+
 def test_the_best_is_always_above_it_and_all_equal_scores_are() -> None:
     assert relevant(np.array([0.3])).tolist() == [True]
     assert relevant(np.full(5, 0.4)).all()
