@@ -5,6 +5,7 @@ The indexing pipeline and uploads both go this way. Equal bytes are decoded once
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import threading
@@ -18,7 +19,8 @@ import numpy as np
 from visearch import images, settings
 from visearch.codes import U8
 from visearch.detector import Detector
-from visearch.embedder import Embedder
+from visearch.embedder import Card, Embedder, shorter_side
+from visearch.embedder import prepare as model_input
 from visearch.embedding import embed_together, side_to_decode
 from visearch.errors import ImageError, UsageError
 from visearch.images import WHOLE, Box, Picture
@@ -115,6 +117,20 @@ class Claims:
             self._contents.discard(content)
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """A picture on its way to the model, with an input uint8 [height, width, 3] for each of its regions."""
+
+    file: File
+    content: bytes
+    width: int
+    height: int
+    thumbnail: bytes
+    working_copy: bytes | None
+    regions: tuple[Box, ...]
+    inputs: list[U8]
+
+
 def prepare(
     files: Sequence[File],
     store: Store,
@@ -126,56 +142,60 @@ def prepare(
 
     `embedder` gives the model of the active generation; it is called once, where something has to be decoded.
     """
+    model = functools.cache(embedder)
+    return embed(decode(files, lambda: model().card, functools.partial(is_stored, store), claims, detector), model)
+
+
+def decode(
+    files: Sequence[File],
+    card: Callable[[], Card],
+    known: Callable[[bytes, str], bool],
+    claims: Claims,
+    detector: Detector | None = None,
+) -> list[Outcome | Decoded]:
+    """The first half of `prepare`: what the model takes, or an outcome where it is not needed; one for each, in order.
+
+    `card` gives that of the model. `known` says whether items with this content, seen by this detector ("": any), are
+    in the collection, so that they need no decoding.
+    """
     side = int(settings.number("thumbnail_side"))
-    model: Embedder | None = None
-    outcomes: list[Outcome | None] = []
-    decoded: list[_Decoded] = []
+    found: list[Outcome | Decoded] = []
     for file in files:
-        outcome = _read(file, store, claims)
+        outcome = _read(file, known, claims)
         if not isinstance(outcome, tuple):
-            outcomes.append(outcome)
+            found.append(outcome)
             continue
         content, data = outcome
-        model = model or embedder()
         finds = detector if file.detector else None
-        least = side_to_decode(model.min_side(), objects=finds is not None)
+        least = side_to_decode(shorter_side(card()), objects=finds is not None)
         try:
             picture = images.decode(data, min_side=least if finds is None else max(least, finds.min_side()))
         except ImageError as error:
-            outcomes.append(Failed(file, content, error.reason, error.message))
+            found.append(Failed(file, content, error.reason, error.message))
             continue
         regions = (WHOLE, *(() if finds is None else object_regions(finds, picture)))
-        # The picture may be large: only its small copies are kept for the batch.
+        # The picture may be large, and so may its bytes: only its small copies are kept for the batch.
         small = images.thumbnail(picture, side)
         copy = images.working_copy(picture) if _wants_working_copy(file) else None
-        inputs = [model.prepare(picture, region) for region in regions]
+        inputs = [model_input(card(), picture, region) for region in regions]
         size = (picture.width, picture.height)
-        decoded.append(_Decoded(len(outcomes), content, size, small, copy, regions, inputs))
-        outcomes.append(None)
-    if model is not None:
-        embedded = embed_together(model, [each.inputs for each in decoded])
-        for each, found in zip(decoded, embedded, strict=True):
-            file = replace(files[each.place], data=None)  # which may be large
-            if found is None:
-                message = "the model gives it no finite embedding"
-                outcomes[each.place] = Failed(file, each.content, "not-finite", message)
-                continue
-            made = (*each.size, each.thumbnail, *found, model.sha256, each.regions, each.working_copy)
-            outcomes[each.place] = Embedded(file, each.content, *made)
-    return [outcome for outcome in outcomes if outcome is not None]
+        found.append(Decoded(replace(file, data=None), content, *size, small, copy, regions, inputs))
+    return found
 
 
-@dataclass(frozen=True)
-class _Decoded:
-    """A picture on its way to the model: its place among the outcomes, and an input for each of its regions."""
+def embed(found: Sequence[Outcome | Decoded], embedder: Callable[[], Embedder]) -> list[Outcome]:
+    """The second half of `prepare`: an outcome for each, in order."""
+    decoded = [each for each in found if isinstance(each, Decoded)]
+    made = iter(embed_together(embedder(), [each.inputs for each in decoded])) if decoded else iter(())
+    return [_embedded(each, next(made), embedder) if isinstance(each, Decoded) else each for each in found]
 
-    place: int
-    content: bytes
-    size: tuple[int, int]
-    thumbnail: bytes
-    working_copy: bytes | None
-    regions: tuple[Box, ...]
-    inputs: list[U8]
+
+def _embedded(decoded: Decoded, made: tuple[U8, U8] | None, embedder: Callable[[], Embedder]) -> Outcome:
+    if made is None:
+        return Failed(decoded.file, decoded.content, "not-finite", "the model gives it no finite embedding")
+    size = (decoded.width, decoded.height)
+    outcome = Embedded(decoded.file, decoded.content, *size, decoded.thumbnail, *made, embedder().sha256)
+    return replace(outcome, regions=decoded.regions, working_copy=decoded.working_copy)
 
 
 def _wants_working_copy(file: File) -> bool:
@@ -195,7 +215,7 @@ def _area(box: Box) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _read(file: File, store: Store, claims: Claims) -> Outcome | tuple[bytes, bytes]:
+def _read(file: File, known: Callable[[bytes, str], bool], claims: Claims) -> Outcome | tuple[bytes, bytes]:
     """The content hash and bytes of a file that has to be decoded, or an outcome that needs no decoding."""
     try:
         data = read(file.address or file.source) if file.data is None else file.data
@@ -204,13 +224,17 @@ def _read(file: File, store: Store, claims: Claims) -> Outcome | tuple[bytes, by
     content = hashlib.sha256(data).digest()
     if not claims.take(content):
         return Same(file, content)
-    with store.read() as reader:
-        active = reader.active
-        stored = bool(_twins(reader, content, file.detector, lambda item_id: len(reader.code_ids(active, item_id)) > 0))
-    if stored:
+    if known(content, file.detector):
         claims.release(content)
         return Same(file, content)
     return content, data
+
+
+def is_stored(store: Store, content: bytes, detector: str) -> bool:
+    """Whether searches find items with these bytes, seen by this detector where one is asked for."""
+    with store.read() as reader:
+        active = reader.active
+        return bool(_twins(reader, content, detector, lambda item_id: len(reader.code_ids(active, item_id)) > 0))
 
 
 def _twins(reader: Reader, content: bytes, detector: str, has_codes: Callable[[int], bool]) -> list[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from visearch import images
 from visearch.codes import U8
 from visearch.collection import Collection
-from visearch.embedder import Embedder
+from visearch.embedder import Card, Embedder, prepare, shorter_side
 from visearch.embedding import embed_together, side_to_decode
 from visearch.errors import ImageError
 from visearch.missing import Filled, Missing
@@ -47,18 +47,23 @@ def inputs_of(collection: Collection, wanted: Missing, model: Embedder) -> list[
     Raises:
         ImageError: "changed" where its file is no longer what was indexed, or why it cannot be read or decoded.
     """
-    least = side_to_decode(model.min_side(), objects=wanted.objects)
     first: ImageError | None = None
     for reading in _readings(collection, wanted):
         try:
             if isinstance(reading, ImageError):
                 raise reading
-            picture = images.decode(reading, min_side=least)
-            return [model.prepare(picture, region) for region in wanted.regions]
+            return inputs_from(reading, wanted, model.card)
         except ImageError as error:
             first = first or error
     assert first is not None
     raise first
+
+
+def inputs_from(data: bytes, wanted: Missing, card: Card) -> list[U8]:
+    """The inputs uint8 [height, width, 3] of an item's regions, from the bytes of its picture. ImageError where they
+    cannot be decoded."""
+    picture = images.decode(data, min_side=side_to_decode(shorter_side(card), objects=wanted.objects))
+    return [prepare(card, picture, region) for region in wanted.regions]
 
 
 def _readings(collection: Collection, wanted: Missing) -> Iterator[bytes | ImageError]:

@@ -154,7 +154,7 @@ def test_outcomes_come_in_the_order_of_the_files(store: Store, model: Embedder) 
     data = [png(1), b"", png(1), png(2)]
     files = [upload(number, each) for number, each in enumerate(data)]
     outcomes = prepare(files, store, lambda: model, Claims())
-    assert [outcome.file for outcome in outcomes] == files
+    assert [outcome.file.item_id for outcome in outcomes] == [file.item_id for file in files]
     assert [type(outcome) for outcome in outcomes] == [Embedded, Failed, Same, Embedded]
 
 
