@@ -12,19 +12,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from embedded import CHANGES, LEAST, Bool, Corpus, Labels, Models, Pictures, Region, Sets
+from embedded import CHANGES, LEAST, Bool, Corpus, Labels, Models, Photos, Region, Rooms, Sets, salient_objects
 from numpy.typing import NDArray
 
 from visearch import detector, embedder, models, modes, window
 from visearch.codes import F32, F64
 from visearch.detector import Detection, overlaps
-from visearch.evaluate_modes import FOUND, SMALLEST
+from visearch.evaluate_modes import FOUND
 from visearch.images import Box
 from visearch.metrics import bootstrap_interval, paired_difference
 from visearch.window import Window
@@ -194,64 +192,6 @@ def _shown(found: Window, right: Bool, cut: float) -> tuple[float, float, float]
 # Shop-the-Look
 
 
-class Rooms:
-    """The objects of the rooms of the home store, the boxes that a detector finds, and what each of them finds."""
-
-    def __init__(self, made: Models, sets: Sets) -> None:
-        self.corpus = Corpus(made.embed("home store", sets.products.regions))
-        self.labels, self.categories = sets.products.labels, sets.products.kinds
-        self.truths = [[each for each in row["objects"] if each["area"] >= SMALLEST] for row in sets.room_rows]
-        self.shows = [np.array([each["box"] for each in row["objects"]]) for row in sets.room_rows]
-        self.found = [some[:20] for some in made.detect("rooms", sets.rooms)]
-        everywhere = list(zip(sets.rooms, self.found, strict=True))
-        detected = made.embed("boxes", [Region(path, each.box) for path, some in everywhere for each in some])
-        self.detected = _dealt(detected, self.found)
-        boxes = [Region(p, tuple(t["box"])) for p, some in zip(sets.rooms, self.truths, strict=True) for t in some]
-        self.true = _dealt(made.embed("true boxes", boxes), self.truths)
-
-    def place(self, query: F32, product: str, category: str | None, bonus: float) -> int:
-        """At which place the product is found, from 0."""
-        found = self.corpus.window(query)
-        if category is not None and (self.categories == category).any():
-            found = window.raised(found, self.corpus.window(query, self.categories == category), bonus)
-        return int(np.flatnonzero(self.labels[found.item_ids] == product)[0])
-
-    def places(self, least: float, bonus: float) -> tuple[NDArray[Any], Bool]:
-        """Of each object the place of its product by the detected box that overlaps it most, -1 where none does by
-        half; and whether the detector gives that box a category."""
-        places, known = [], []
-        for truths, some, rows in zip(self.truths, self.found, self.detected, strict=True):
-            seen = [each for each in some if each.score >= least]
-            for truth in truths:
-                shared = overlaps(np.array([each.box for each in seen]).reshape(-1, 4), np.array([truth["box"]]))[:, 0]
-                best = int(shared.argmax()) if seen else -1
-                missed = best < 0 or shared[best] < FOUND
-                category = None if missed else seen[best].category
-                known.append(category is not None)
-                score = 0.0 if missed else bonus * seen[best].score
-                places.append(-1 if missed else self.place(rows[best], truth["product"], category, score))
-        return np.array(places), np.array(known, np.bool_)
-
-    def shown(self, least: float) -> tuple[list[int], list[bool]]:
-        """Boxes a room, and whether each shows something that is for sale."""
-        counts, right = [], []
-        for some, boxes in zip(self.found, self.shows, strict=True):
-            seen = np.array([each.box for each in some if each.score >= least]).reshape(-1, 4)
-            counts.append(len(seen))
-            right += (overlaps(seen, boxes).max(axis=1, initial=0) >= FOUND).tolist()
-        return counts, right
-
-    def true_places(self, bonus: float, category: Callable[[str], str | None]) -> NDArray[Any]:
-        """Of each object the place of its product by its true box, where a detector says that category for certain."""
-        pairs = zip(self.truths, self.true, strict=True)
-        asked = [(row, truth) for truths, rows in pairs for row, truth in zip(rows, truths, strict=True)]
-        return np.array([self.place(row, t["product"], category(t["category"]), bonus) for row, t in asked])
-
-
-def _dealt(rows: F32, groups: Sequence[Sequence[object]]) -> list[F32]:
-    return np.split(rows, np.cumsum([len(each) for each in groups])[:-1])
-
-
 def _hits(places: NDArray[Any]) -> list[str]:
     """Precision@1 and Recall@5."""
     return [_rate(places == 0), _rate((places >= 0) & (places < 5))]
@@ -291,40 +231,6 @@ def shop(made: Models, sets: Sets) -> str:
 # Lens
 
 
-@dataclass(frozen=True)
-class Photos:
-    """Photos, what the detector sees in them, and whether items of a corpus are right answers: `right` bool [q, n]."""
-
-    corpus: Corpus
-    whole: F32
-    found: list[list[Detection]]
-    objects: dict[int, F32]  # of the photos with one: the most salient
-    right: Bool
-    itself: bool = False  # whether the photos are the corpus
-
-    @cached_property
-    def _windows(self) -> list[tuple[Window, Window | None, float]]:
-        """Of each photo that of the whole, that of its object and the object's score."""
-        windows = []
-        for number, query in enumerate(self.whole):
-            allowed = np.arange(self.right.shape[1]) != number if self.itself else None
-            within = self.corpus.window(self.objects[number], allowed) if number in self.objects else None
-            salient = modes.most_salient(self.found[number])
-            windows.append((self.corpus.window(query, allowed), within, salient.score if salient else 0.0))
-        return windows
-
-    def hits(self, weight: float, scale: float, least: float) -> tuple[F64, F64]:
-        """Whether the first match is right, and any of the first five, of each photo."""
-        places = []
-        for right, (whole, within, score) in zip(self.right, self._windows, strict=True):
-            found = whole
-            if within is not None and score >= least and weight > 0:
-                found = window.blend([whole, within], [1.0, weight * score], scale)
-            places.append(right[found.item_ids[:5]])
-        hits = np.array(places, np.float64)
-        return hits[:, 0], hits.max(axis=1)
-
-
 def lens(made: Models, sets: Sets) -> str:
     """Phone photos: what the object weighs beside the whole photo, how the two are blended, which object is chosen."""
     groceries = sets.groceries
@@ -333,8 +239,8 @@ def lens(made: Models, sets: Sets) -> str:
         made.embed("grocery photos", groceries.regions),
         Corpus(made.embed("product icons", sets.icons.regions)),
     )
-    objects = _objects(made, "grocery photos", groceries)
-    home = _objects(made, "photos", sets.photos)
+    objects = salient_objects(made, "grocery photos", groceries)
+    home = salient_objects(made, "photos", sets.photos)
     products = Corpus(made.embed("home store", sets.products.regions))
     right = sets.photos.labels[:, None] == sets.products.labels
     asked = {"home store": Photos(products, made.embed("photos", sets.photos.regions), *home, right)}
@@ -351,18 +257,14 @@ def lens(made: Models, sets: Sets) -> str:
         alike = labels[:, None] == labels
         asked[f"grocery, {name}"] = Photos(Corpus(grocery[some]), grocery[some], seen, own, alike, itself=True)
 
-    def row(weight: float, scale: float, least: float) -> list[str]:
-        return [
-            " / ".join(map(_gain, each.hits(0, scale, least), each.hits(weight, scale, least)))
-            for each in asked.values()
-        ]
+    def row(weight: float, scale: float) -> list[str]:
+        return [" / ".join(map(_gain, each.hits(0, scale), each.hits(weight, scale))) for each in asked.values()]
 
     columns = [f"{name} ({len(each.whole)}; {len(each.objects)} with an object)" for name, each in asked.items()]
-    weight, scale, least = 1.0, window.RANK_SCALE, detector.MIN_SCORE
+    weight, scale = 1.0, window.RANK_SCALE
     tables = {
-        "weight of the object, times its score": [[_value(each, weight), *row(each, scale, least)] for each in WEIGHTS],
-        "RANK_SCALE": [[_value(each, scale), *row(weight, each, least)] for each in SCALES],
-        "MIN_SCORE": [[_value(each, least), *row(weight, scale, each)] for each in SCORES if each >= least],
+        "weight of the object, times its score": [[_value(each, weight), *row(each, scale)] for each in WEIGHTS],
+        "RANK_SCALE": [[_value(each, scale), *row(weight, each)] for each in SCALES],
     }
     text = [
         _table(f"{name}: Precision@1 / Recall@5, percent (gained by detection)", (name, *columns), rows)
@@ -388,15 +290,6 @@ def lens(made: Models, sets: Sets) -> str:
         _table("Salience: home store photos whose object overlaps the true box by half", ("object", "percent"), rows)
     )
     return "\n".join(text)
-
-
-def _objects(made: Models, name: str, pictures: Pictures) -> tuple[list[list[Detection]], dict[int, F32]]:
-    """The objects that Lens sees in each picture, and the embedding of the most salient by number of picture."""
-    found = made.detect(name, pictures.paths)
-    found = [[each for each in some if each.score >= detector.MIN_SCORE] for some in found]
-    salient = {number: each for number, some in enumerate(found) if (each := modes.most_salient(some))}
-    regions = [Region(pictures.paths[number], each.box) for number, each in salient.items()]
-    return found, dict(zip(salient, made.embed(f"{name} salient", regions), strict=True))
 
 
 def _area(box: Box) -> float:

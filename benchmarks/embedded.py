@@ -1,4 +1,5 @@
-"""Labelled pictures, and what an embedding model and a detector make of them: made once, kept in files."""
+"""Labelled pictures, what an embedding model and a detector make of them (made once, kept in files), and what the modes
+then find, by the functions that they are made of."""
 
 from __future__ import annotations
 
@@ -18,15 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from visearch import codes, images, settings
+from visearch import codes, images, modes, settings
 from visearch.codes import F32, F64, I32, U8
-from visearch.detector import Detection, Detector
+from visearch.detector import MIN_SCORE, Detection, Detector, overlaps
 from visearch.embedder import Embedder
 from visearch.embedding import side_to_decode
+from visearch.evaluate_modes import FOUND, SMALLEST
 from visearch.images import WHOLE, Box
 from visearch.machine import usable_cores
 from visearch.scan import distances_between
-from visearch.window import Window, relevant
+from visearch.window import Window, blend, raised, relevant
 
 Bool = NDArray[np.bool_]
 Labels = NDArray[np.str_]
@@ -214,3 +216,107 @@ class Sets:
         self.photos = Pictures.of(store, photos, "product", "category")
         self.photo_boxes = [Region(store / row["path"], tuple(row["box"])) for row in photos]
         self.rooms = tuple(store / row["path"] for row in self.room_rows)
+
+
+# What Shop-the-Look and Lens find
+
+
+class Rooms:
+    """The objects of the rooms of the home store, the boxes that a detector finds, and what each of them finds."""
+
+    def __init__(self, made: Models, sets: Sets) -> None:
+        self.corpus = Corpus(made.embed("home store", sets.products.regions))
+        self.labels, self.categories = sets.products.labels, sets.products.kinds
+        self.truths = [[each for each in row["objects"] if each["area"] >= SMALLEST] for row in sets.room_rows]
+        self.shows = [np.array([each["box"] for each in row["objects"]]) for row in sets.room_rows]
+        self.found = [some[:20] for some in made.detect("rooms", sets.rooms)]
+        everywhere = list(zip(sets.rooms, self.found, strict=True))
+        detected = made.embed("boxes", [Region(path, each.box) for path, some in everywhere for each in some])
+        self.detected = _dealt(detected, self.found)
+        boxes = [Region(p, tuple(t["box"])) for p, some in zip(sets.rooms, self.truths, strict=True) for t in some]
+        self.true = _dealt(made.embed("true boxes", boxes), self.truths)
+
+    def place(self, query: F32, product: str, category: str | None, bonus: float) -> int:
+        """At which place the product is found, from 0."""
+        found = self.corpus.window(query)
+        if category is not None and (self.categories == category).any():
+            found = raised(found, self.corpus.window(query, self.categories == category), bonus)
+        return int(np.flatnonzero(self.labels[found.item_ids] == product)[0])
+
+    def places(self, least: float, bonus: float) -> tuple[NDArray[Any], Bool]:
+        """Of each object the place of its product by the detected box that overlaps it most, -1 where none does by
+        half; and whether the detector gives that box a category."""
+        places, known = [], []
+        for truths, some, rows in zip(self.truths, self.found, self.detected, strict=True):
+            seen = [each for each in some if each.score >= least]
+            for truth in truths:
+                shared = overlaps(np.array([each.box for each in seen]).reshape(-1, 4), np.array([truth["box"]]))[:, 0]
+                best = int(shared.argmax()) if seen else -1
+                missed = best < 0 or shared[best] < FOUND
+                category = None if missed else seen[best].category
+                known.append(category is not None)
+                score = 0.0 if missed else bonus * seen[best].score
+                places.append(-1 if missed else self.place(rows[best], truth["product"], category, score))
+        return np.array(places), np.array(known, np.bool_)
+
+    def shown(self, least: float) -> tuple[list[int], list[bool]]:
+        """Boxes a room, and whether each shows something that is for sale."""
+        counts, right = [], []
+        for some, boxes in zip(self.found, self.shows, strict=True):
+            seen = np.array([each.box for each in some if each.score >= least]).reshape(-1, 4)
+            counts.append(len(seen))
+            right += (overlaps(seen, boxes).max(axis=1, initial=0) >= FOUND).tolist()
+        return counts, right
+
+    def true_places(self, bonus: float, category: Callable[[str], str | None]) -> NDArray[Any]:
+        """Of each object the place of its product by its true box, where a detector says that category for certain."""
+        pairs = zip(self.truths, self.true, strict=True)
+        asked = [(row, truth) for truths, rows in pairs for row, truth in zip(rows, truths, strict=True)]
+        return np.array([self.place(row, t["product"], category(t["category"]), bonus) for row, t in asked])
+
+
+def _dealt(rows: F32, groups: Sequence[Sequence[object]]) -> list[F32]:
+    return np.split(rows, np.cumsum([len(each) for each in groups])[:-1])
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photos, what the detector sees in them, and whether items of a corpus are right answers: `right` bool [q, n]."""
+
+    corpus: Corpus
+    whole: F32
+    found: list[list[Detection]]
+    objects: dict[int, F32]  # of the photos with one: the most salient
+    right: Bool
+    itself: bool = False  # whether the photos are the corpus
+
+    @cached_property
+    def _windows(self) -> list[tuple[Window, Window | None, float]]:
+        """Of each photo that of the whole, that of its object and the object's score."""
+        windows = []
+        for number, query in enumerate(self.whole):
+            allowed = np.arange(self.right.shape[1]) != number if self.itself else None
+            within = self.corpus.window(self.objects[number], allowed) if number in self.objects else None
+            salient = modes.most_salient(self.found[number])
+            windows.append((self.corpus.window(query, allowed), within, salient.score if salient else 0.0))
+        return windows
+
+    def hits(self, weight: float, scale: float) -> tuple[F64, F64]:
+        """Whether the first match is right, and any of the first five, of each photo."""
+        places = []
+        for right, (whole, within, score) in zip(self.right, self._windows, strict=True):
+            found = whole
+            if within is not None and weight > 0:
+                found = blend([whole, within], [1.0, weight * score], scale)
+            places.append(right[found.item_ids[:5]])
+        hits = np.array(places, np.float64)
+        return hits[:, 0], hits.max(axis=1)
+
+
+def salient_objects(made: Models, name: str, pictures: Pictures) -> tuple[list[list[Detection]], dict[int, F32]]:
+    """The objects that Lens sees in each picture, and the embedding of the most salient by number of picture."""
+    found = made.detect(name, pictures.paths)
+    found = [[each for each in some if each.score >= MIN_SCORE] for some in found]
+    salient = {number: each for number, some in enumerate(found) if (each := modes.most_salient(some))}
+    regions = [Region(pictures.paths[number], each.box) for number, each in salient.items()]
+    return found, dict(zip(salient, made.embed(f"{name} salient", regions), strict=True))
