@@ -76,23 +76,24 @@ class Comparison:
         }
 
     def table(self) -> Group:
-        """The measures of both in percent with their 95% intervals, and the difference with its own, for a terminal."""
+        """The measures of both in percent, and the difference with its 95% interval, for a terminal."""
         from rich.box import SIMPLE_HEAD
         from rich.console import Group
         from rich.table import Table
 
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        for heading in ("percent", "", *self.headings(), "difference"):
+        for heading in ("percent", "", *(f"generation {number}" for number in self.numbers), "difference"):
             table.add_column(heading, justify="left" if heading in ("percent", "") else "right", no_wrap=True)
         for way in self.before.means:
             for name, title in TITLES.items():
-                table.add_row(title, way, *self.cells(way, name), end_section=name == list(TITLES)[-1])
-            table.add_row(f"the same in the first {OVERLAP}", way, "", "", f"{100 * self.overlap[way]:.1f}")
-        notes = "in brackets: 95% intervals (bootstrap over the queries; of the difference over the pairs)"
-        return Group(self.headline(), table, notes)
+                means = (f"{100 * each.means[way][name]:.1f}" for each in (self.before, self.after))
+                table.add_row(title, way, *means, self.cells(way, name)[-1])
+            table.add_row(f"same first {OVERLAP}", way, "", "", f"{100 * self.overlap[way]:.1f}", end_section=True)
+        notes = "in brackets: 95% intervals of the difference (bootstrap over the pairs)"
+        return Group(*self.headings(), self.headline(), table, notes)
 
     def headings(self) -> tuple[str, str]:
-        """The two generations, for the head of a table."""
+        """The two generations by number, model and version."""
         first, second = (f"{number}: {name}" for number, name in zip(self.numbers, self.names, strict=True))
         return first, second
 
