@@ -151,7 +151,10 @@ def losses(raw: Raw, grid: Tensor, made: Targets) -> dict[str, Tensor]:
     """What is to be made small: cross entropy of the scores, and how badly boxes fit, over all that is to be found."""
     log_scores = raw.log_scores()
     against = torch.log1p(-log_scores.exp().clamp(max=SURE))
-    entropy = -(made.scores * log_scores + (1 - made.scores) * against) * made.weights
+    entropy = -(made.scores * log_scores + (1 - made.scores) * against)
+    # Less what cannot be avoided where a score is neither 0 nor 1: so that 0 is as good as can be.
+    entropy += torch.special.xlogy(made.scores, made.scores) + torch.special.xlogy(1 - made.scores, 1 - made.scores)
+    entropy *= made.weights
     answering = made.box_weights > 0
     overlap = fit(decode(raw.boxes, grid)[answering], made.boxes[answering])[1]
     total = made.box_weights.sum().clamp(min=1.0)

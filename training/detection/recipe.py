@@ -73,14 +73,14 @@ class Views:
 
 @dataclass(frozen=True)
 class Schedule:
-    """`[schedule]`: the loop. AdamW; the rate rises for `ramp` steps, then falls as a cosine.
+    """`[schedule]`: the loop. Adam; the rate rises for `ramp` steps, then falls as a cosine.
 
     Attributes:
         steps, batch: updates, and pictures of each.
         sizes: sides of the square input in pixels; each step has one of them.
-        rate: learning rate.
+        rate: how far a weight moves in a step at most, about, as a share of the typical weight of its channel.
         distill: weight of what the start model says of pictures without boxes.
-        clip: largest norm of the gradients. ema: decay of the weights' moving average, which ships.
+        ema: decay of the weights' moving average, which ships; 0 is none.
         validate_every: steps; checkpoint_minutes: how often the run is saved.
         precision: "float32" or "bf16" autocast. workers: processes that decode.
     """
@@ -88,11 +88,9 @@ class Schedule:
     steps: Count = 1600
     batch: Count = 16
     sizes: tuple[Count, ...] = (416,)
-    rate: Amount = 1e-3
-    weight_decay: Amount = 5e-4
+    rate: Amount = 1e-2
     ramp: Natural = 100
     distill: Amount = 1.0
-    clip: Above = 10.0
     ema: Share = 0.998
     validate_every: Count = 400
     checkpoint_minutes: Amount = 3.0

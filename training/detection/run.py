@@ -16,7 +16,7 @@ from threading import Event
 import torch
 from torch import Tensor, nn
 
-from training import checkpoint, distributed, optim
+from training import checkpoint, distributed
 from training.checkpoint import BEST, DETECTOR, LAST, Checkpoint
 from training.detection import export, loss, measure, scenes
 from training.detection.model import Network, start_network, take_over
@@ -29,6 +29,8 @@ from training.trainer import AUTOCAST, LOG_STEPS, interruptible, moving_average,
 from visearch.errors import UsageError, VisearchError
 
 LAST_RATE = 0.02  # share of the full rate that the cosine ends at
+LEAST_BIAS = 0.1
+LEAST_CHANNEL = 1e-3  # share of its layer: a channel of smaller weights (of a new label: none) learns as the layer does
 
 
 def train(recipe: DetectorRecipe, out: Path, *, resume: bool = False, progress: bool = True) -> Path:
@@ -68,14 +70,14 @@ def _train(recipe: DetectorRecipe, out: Path, resume: bool, progress: bool, inte
         take_over(network, start, [recipe.label(name) for name in names], labels)
         start = start.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
     average = moving_average(network, schedule.ema) if schedule.ema else None
-    optimizer = torch.optim.AdamW(optim.groups_of(list(network.parameters()), schedule.rate, schedule.weight_decay))
+    optimizer = RelativeAdam(network)
     autocast = AUTOCAST.get(schedule.precision)
     best_score = -math.inf
     metrics: Mapping[str, Mapping[str, float]] = {}
     if saved:
         assert saved.resume is not None
         network.load_state_dict(saved.resume["model"])
-        optimizer.load_state_dict(saved.resume["optimizer"])
+        optimizer.adam.load_state_dict(saved.resume["optimizer"])
         best_score, metrics = saved.resume["best_score"], saved.metrics
         if average:
             average.module.load_state_dict(saved.resume["average"])
@@ -84,7 +86,7 @@ def _train(recipe: DetectorRecipe, out: Path, resume: bool, progress: bool, inte
         state = {
             "model": weights_of(network),
             "average": weights_of(average.module) if average else None,
-            "optimizer": optimizer.state_dict(),
+            "optimizer": optimizer.adam.state_dict(),
             "best_score": best_score,
         }
         return Checkpoint(
@@ -141,15 +143,13 @@ def _train(recipe: DetectorRecipe, out: Path, resume: bool, progress: bool, inte
                 made = loss.distilled(made, said, grid, ours_of_start, untold, schedule.distill)
             losses = loss.losses(raw, grid, made)
             torch.autograd.backward(sum(losses.values(), torch.zeros((), device=device)))
-            norm = float(nn.utils.clip_grad_norm_(network.parameters(), schedule.clip))
+            norm = float(
+                nn.utils.get_total_norm(value.grad for value in network.parameters() if value.grad is not None)
+            )
             if not math.isfinite(norm):
-                raise VisearchError(
-                    f"the gradients are not finite at step {step}; start again with a lower rate, or schedule.clip"
-                )
-            factor = rate_factor(schedule, step)
-            optim.set_rates(optimizer, factor)
-            optimizer.step()
-            optimizer.zero_grad()
+                raise VisearchError(f"the gradients are not finite at step {step}; start again with a lower rate")
+            rate = rate_at(schedule, step)
+            optimizer.step(rate)
             if average:
                 average.update(network, step)
             step += 1
@@ -161,7 +161,7 @@ def _train(recipe: DetectorRecipe, out: Path, resume: bool, progress: bool, inte
                 means = {name: float(torch.stack(values).mean()) for name, values in losses_since.items()}
                 now = time.monotonic()
                 speed = pictures_since / (now - logged_at)
-                log.write(step, {"losses": means, "gradient_norm": norm, "rate": factor, "images_per_second": speed})
+                log.write(step, {"losses": means, "gradient_norm": norm, "rate": rate, "images_per_second": speed})
                 bar.show(step, "detector", speed, means)
                 losses_since.clear()
                 pictures_since, logged_at = 0, now
@@ -197,10 +197,44 @@ def known_labels(recipe: DetectorRecipe, labels: Sequence[str]) -> Tensor:
     return torch.tensor(rows)
 
 
-def rate_factor(schedule: Schedule, step: int) -> float:
-    """The factor on the learning rate at a step, in 0..1: a ramp, then a cosine."""
+class RelativeAdam:
+    """Adam whose steps are shares of what a channel's weights were at the start.
+
+    Where batch normalisation is folded into the convolutions, the weights of one channel are a thousand times those of
+    another, and a step that trains the one would destroy the other.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        """Measure the weights as they are now."""
+        self.parameters = list(network.parameters())
+        self.scales = [_typical(value.detach()) for value in self.parameters]
+        self.adam = torch.optim.Adam(self.parameters, lr=1.0)
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Go down the gradients, and forget them."""
+        before = [value.clone() for value in self.parameters]
+        for group in self.adam.param_groups:
+            group["lr"] = rate
+        self.adam.step()
+        self.adam.zero_grad()
+        for value, old, scale in zip(self.parameters, before, self.scales, strict=True):
+            value.copy_(old + scale * (value - old))
+
+
+def _typical(value: Tensor) -> Tensor:
+    """The root mean square of each output channel of a weight, or of all of a bias; never 0."""
+    if value.ndim == 1:
+        return value.square().mean().sqrt().clamp(min=LEAST_BIAS)
+    whole = value.square().mean().sqrt()
+    channels = value.square().mean(dim=tuple(range(1, value.ndim)), keepdim=True).sqrt()
+    return torch.where(channels > LEAST_CHANNEL * whole, channels, whole)
+
+
+def rate_at(schedule: Schedule, step: int) -> float:
+    """The rate of a step: a ramp, then a cosine."""
     ramp = min(1.0, (step + 1) / max(1, schedule.ramp))
-    return ramp * (LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * step / schedule.steps)) / 2)
+    return schedule.rate * ramp * (LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * step / schedule.steps)) / 2)
 
 
 def data_report(
