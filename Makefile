@@ -22,7 +22,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): setup.py constraints.txt | $(BIN)/python
-	$(INSTALL) --editable '.[train,test,dev,report,heif,scale]'
+	$(INSTALL) --editable '.[train,test,dev,report,heif,remote,scale]'
 	@touch $@ $(BASE_STAMP)
 
 $(BASE_STAMP): setup.py constraints.txt | $(BIN)/python

@@ -66,7 +66,7 @@ setup(
             "pycocotools>=2.0.8",
         ],
         "report": ["matplotlib>=3.8"],
-        "remote": ["fsspec>=2024.6", "aiohttp>=3.10"],  # https://; s3:// takes s3fs, gs:// gcsfs beside it
+        "remote": ["fsspec>=2024.6", "aiohttp>=3.10", "s3fs>=2024.6"],  # https:// and s3://; gs:// takes gcsfs beside it
         "heif": ["pillow-heif>=0.18"],
         "scale": ["ray[data]>=2.50"],
         "test": [
@@ -75,6 +75,7 @@ setup(
             "pytest-xdist",
             "hypothesis>=6.100",
             "psutil",
+            "moto[s3]>=5",
             "onnx>=1.16",
             "schemathesis>=4",
             "playwright>=1.50",

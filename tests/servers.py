@@ -103,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serve_web() -> Iterator[Web]:
     """A server on a port of its own for a block."""
-    pytest.importorskip("aiohttp", reason="needs aiohttp (constraints-remote.txt)")
+    pytest.importorskip("aiohttp", reason="needs aiohttp (the extra `remote`)")
     pytest.importorskip("fsspec", reason="needs fsspec")
     web = Web()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"web": web}))
@@ -163,7 +163,7 @@ class S3:
 def serve_s3() -> Iterator[S3]:
     """moto's server on a port of its own for a block; keys and endpoint are those of the environment."""
     for name in ("moto", "boto3", "s3fs"):
-        pytest.importorskip(name, reason=f"needs {name} (constraints-remote.txt)")
+        pytest.importorskip(name, reason=f"needs {name} (the extra `test`)")
     import boto3
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server

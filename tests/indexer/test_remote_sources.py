@@ -172,7 +172,7 @@ def test_what_cannot_work_is_said_in_a_line() -> None:
         assert done.code == 2
         assert is_one_line(done.err)
         assert "secret" not in done.err
-    pytest.importorskip("aiohttp", reason="needs aiohttp (constraints-remote.txt)")
+    pytest.importorskip("aiohttp", reason="needs aiohttp (the extra `remote`)")
     done = visearch("index", "https://host/", "--watch")
     assert done.code == 2
     assert is_one_line(done.err)

@@ -135,7 +135,7 @@ def test_a_silent_server_is_given_up(web: Web, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_server_that_is_not_there_is_no_missing_object(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("aiohttp", reason="needs aiohttp (constraints-remote.txt)")
+    pytest.importorskip("aiohttp", reason="needs aiohttp (the extra `remote`)")
     monkeypatch.setattr(remote, "FIRST_PAUSE", 0.01)
     for ask in (remote.status, remote.read):
         with pytest.raises(ImageError, match="cannot be read"):
