@@ -88,7 +88,7 @@ class Schedule:
     steps: Count = 1600
     batch: Count = 16
     sizes: tuple[Count, ...] = (416,)
-    rate: Amount = 1e-2
+    rate: Amount = 4e-3
     ramp: Natural = 100
     distill: Amount = 1.0
     ema: Share = 0.998
