@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import pickle
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -306,6 +307,7 @@ class Shards:
         if state.first_asked is None:
             state.first_asked = time.monotonic()
         deadline = time.monotonic() + self._seconds
+        asking = pickle.dumps(question, pickle.HIGHEST_PROTOCOL)
         found: dict[int, Found] = {}
         tried: set[_Replica] = set()
         while True:
@@ -313,14 +315,14 @@ class Shards:
             asked = [(each, each.handle) for each in chosen if each is not None and each.handle is not None]
             if not asked:
                 return found
-            calls = [handle.search.remote(question) for _, handle in asked]
+            calls = [handle.answer.remote(asking) for _, handle in asked]
             answers = self._answers(calls, deadline - time.monotonic())
             for (replica, handle), answer in zip(asked, answers, strict=True):
                 tried.add(replica)
                 if isinstance(answer, Exception):
                     self._lost(replica, handle, answer)
                 else:
-                    found[replica.shard] = answer
+                    found[replica.shard] = pickle.loads(answer)
 
     def _choice(self, shard: int, tried: set[_Replica]) -> _Replica | None:
         able = [each for each in self._replicas[shard] if each.ready and each not in tried]
