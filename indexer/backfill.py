@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from indexer.flow import Load, flow
-from indexer.jobs import interruptible, skipped_report
+from indexer.jobs import interruptible, on_cluster, skipped_report
 from indexer.progress import Show, display
 from visearch import embedder, generations, models
 from visearch.collection import Collection
@@ -28,13 +28,14 @@ LISTED = 10  # items that could not be embedded, named on the terminal
 @dataclass(frozen=True)
 class Job:
     """What `visearch backfill` was asked to do: the generation of a model, or one that is there. `max_load` is a share
-    of the CPU time of the cores, in 0-1."""
+    of the CPU time of the cores, in 0-1; `ray` is the address of the cluster that reads, decodes and embeds."""
 
     collection: Path
     model: str | None = None
     generation: int | None = None
     max_load: float = 1.0
     report: Path | None = None
+    ray: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,16 @@ def once(job: Job) -> tuple[Summary, bool]:
         VisearchError: nothing could be done, or it had to stop; what was committed before stays, and the same command
             goes on from there.
     """
-    with interruptible() as stop, Collection.open(job.collection) as collection, lease(collection.path, "backfill"):
+    if job.ray and job.max_load < 1:
+        raise UsageError(
+            "--max-load holds for this machine; of a cluster `ray start --num-cpus` says how much is offered"
+        )
+    with (
+        on_cluster(job.ray),
+        interruptible() as stop,
+        Collection.open(job.collection) as collection,
+        lease(collection.path, "backfill"),
+    ):
         generations.purge(collection)
         number = chosen(collection, job).number
         with Collection.open(job.collection, generation=number) as pinned:
@@ -93,7 +103,7 @@ def _run(job: Job, pinned: Collection, stop: threading.Event) -> Summary:
     with skipped_report(job.report) as report, display("backfill", total) as show:
         while not stop.is_set():
             taken = filler.taken
-            for skipped in filler.run(Load(job.max_load), show):
+            for skipped in filler.run(job, show):
                 report((each.missing.source, each.reason, each.message) for each in skipped)
             if not stop.is_set():
                 pinned.build_index(force=False)
@@ -121,9 +131,9 @@ class _Filler:
         self.taken = self.filled = 0
         self.skipped: dict[tuple[int, bytes], Unfillable] = {}  # by item and content
 
-    def run(self, load: Load, show: Show) -> Iterator[list[Unfillable]]:
+    def run(self, job: Job, show: Show) -> Iterator[list[Unfillable]]:
         """One pass over what is missing; yields after every commit what could not be embedded."""
-        for outcomes in flow(self._wanted(), self._prepare, self._stop, load):
+        for outcomes in self._outcomes(job):
             rows = [outcome for outcome in outcomes if isinstance(outcome, Filled)]
             skipped = [outcome for outcome in outcomes if isinstance(outcome, Unfillable)]
             if rows:
@@ -134,6 +144,13 @@ class _Filler:
             done = self.filled + len(self.skipped)
             show(done, done, len(self.skipped))
             yield skipped
+
+    def _outcomes(self, job: Job) -> Iterator[list[Filled | Unfillable]]:
+        if job.ray is None:
+            return flow(self._wanted(), self._prepare, self._stop, Load(job.max_load))
+        from indexer.ray_jobs import filled
+
+        return filled(self._pinned, self._wanted(), self._stop)
 
     def _wanted(self) -> Iterator[Missing]:
         for each in missing(self._pinned.store, self._number):

@@ -6,7 +6,7 @@ import csv
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -34,6 +34,15 @@ def interruptible() -> Iterator[threading.Event]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+def on_cluster(address: str | None) -> AbstractContextManager[None]:
+    """Connected to the Ray cluster at an address for the block; nothing without one."""
+    if address is None:
+        return nullcontext()
+    from indexer.ray_jobs import cluster
+
+    return cluster(address)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from indexer.flow import CHUNK, Load, flow
@@ -54,7 +54,12 @@ class Pipeline:
         Raises:
             VisearchError: from the sources, the model or the store; everything committed before stays.
         """
-        for ready in flow(scan.changed(self._stop), self._prepare, self._stop, Load(), _bytes):
+        yield from self.commit(scan, flow(scan.changed(self._stop), self._prepare, self._stop, Load(), _bytes))
+
+    def commit(self, scan: Scan, batches: Iterable[Sequence[Outcome]]) -> Iterator[Progress]:
+        """As `run`, of what was read, decoded and embedded elsewhere; a batch is taken once that before it is on
+        disk."""
+        for ready in batches:
             yield self._commit(scan, ready)
         # Their first picture was removed meanwhile, or another model has come to answer: they are taken anew.
         while again := [*self._outdated, *(same.file for same in self._waiting)]:

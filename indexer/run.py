@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -14,8 +14,8 @@ import click
 
 from indexer import sources
 from indexer.changes import looks
-from indexer.jobs import interruptible, skipped_report
-from indexer.pipeline import Pipeline
+from indexer.jobs import interruptible, on_cluster, skipped_report
+from indexer.pipeline import Pipeline, Progress
 from indexer.progress import display
 from indexer.sources import STANDARD_INPUT, Scan
 from visearch.collection import Collection
@@ -28,7 +28,7 @@ REMOVED_TOGETHER = 1000
 
 @dataclass(frozen=True)
 class Job:
-    """What `visearch index` was asked to do."""
+    """What `visearch index` was asked to do. `ray` is the address of the cluster that reads, decodes and embeds."""
 
     sources: tuple[str, ...]
     collection: Path
@@ -36,6 +36,7 @@ class Job:
     prune: bool = False
     report: Path | None = None
     objects: bool = False
+    ray: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,11 @@ def once(job: Job) -> tuple[Summary, bool]:
         VisearchError: nothing could be done, or it had to stop; what was committed before stays.
     """
     _check(job)
-    with interruptible() as stop, Collection.open(job.collection, create=True, model=job.model) as collection:
+    with (
+        on_cluster(job.ray),
+        interruptible() as stop,
+        Collection.open(job.collection, create=True, model=job.model) as collection,
+    ):
         summary = _run(job, collection, stop)
         _tell(job, summary, stop)
     return summary, stop.is_set()
@@ -85,6 +90,8 @@ def watch(job: Job, *, as_json: bool) -> None:
     """
     if STANDARD_INPUT in job.sources:
         raise UsageError("--watch needs folders or files, not standard input")
+    if job.ray:
+        raise UsageError("--watch goes on on this machine alone; leave --ray away")
     if any(map(is_remote, job.sources)):
         raise UsageError("--watch needs folders or files of this machine, not addresses")
     _check(job)
@@ -115,7 +122,7 @@ def _run(job: Job, collection: Collection, stop: threading.Event) -> Summary:
     pipeline = Pipeline(collection.store, lambda: collection.embedder, stop, detector)
     total = _count(job.sources, stop)
     with skipped_report(job.report) as write_skipped, display("indexing", total) as show:
-        for progress in pipeline.run(scan):
+        for progress in _steps(job, pipeline, scan, collection, detector, stop):
             counts = progress.counts
             write_skipped((failed.file.source, failed.reason, failed.message) for failed in progress.skipped)
             show(scan.unchanged + counts.total(), counts.total(), counts["skipped"])
@@ -146,6 +153,21 @@ def _run(job: Job, collection: Collection, stop: threading.Event) -> Summary:
         seconds=time.monotonic() - start,
         vanished=len(vanished) - removed,
     )
+
+
+def _steps(
+    job: Job,
+    pipeline: Pipeline,
+    scan: Scan,
+    collection: Collection,
+    detector: Detector | None,
+    stop: threading.Event,
+) -> Iterator[Progress]:
+    if job.ray is None:
+        return pipeline.run(scan)
+    from indexer.ray_jobs import indexed
+
+    return pipeline.commit(scan, indexed(collection, scan.changed(stop), job.sources, detector, stop))
 
 
 def _count(named: Sequence[str], stop: threading.Event) -> int | None:

@@ -39,6 +39,7 @@ from visearch.store import REMOVED_ITEM, Failure, Generation, Item, Reader, Stor
 from visearch.vectors import VectorFile
 
 STORE, MODELS, INDEX = "store", "models", "index"
+RAY = "ray"  # folders of jobs that are spread over a cluster
 UPLOADS = "uploads"  # the folder for pictures that the collection keeps itself, and the origin of their items
 FOLLOW_SECONDS = 0.2
 
@@ -283,6 +284,11 @@ class Collection:
         with self.store.read() as reader:
             return reader.thumbnail(item_id)
 
+    def places(self, item: Item) -> list[str]:
+        """Where the bytes of an item may be: its source, and of an upload also the collection's folder."""
+        moved = [str(self.path / UPLOADS / Path(item.source).name)] if item.origin == UPLOADS else []
+        return [item.source, *moved]
+
     def original(self, item: Item) -> bytes:
         """The bytes that an item was indexed from, and no others. An upload is looked for in the collection's folder
         too: it moves with it.
@@ -292,11 +298,8 @@ class Collection:
         """
         if remote.is_web(item.source) and not self.fetches_urls:
             raise ImageError("unreadable", f"{item.source}: is not fetched from here")
-        places = [item.source]
-        if item.origin == UPLOADS:
-            places.append(str(self.path / UPLOADS / Path(item.source).name))
         changed = False
-        for place in places:
+        for place in self.places(item):
             try:
                 data = sources.read(place)
             except ImageError:

@@ -142,15 +142,16 @@ class Embedder:
         runtime, precision, device: what computes ("openvino", "bf16", "CPU"); recorded with the codes.
     """
 
-    def __init__(self, path: Path, precision: str | None = None) -> None:
-        """Load and compile. `precision`: auto, float32 or bf16; None takes the setting.
+    def __init__(self, path: Path, precision: str | None = None, threads: int | None = None) -> None:
+        """Load and compile. `precision`: auto, float32 or bf16; None takes the setting. `threads` is how many will
+        embed at once, by default as many as there are cores.
 
         Raises:
             ModelError: the file is missing, not a model of the contract, or cannot run here.
         """
         self.path = path
         self.sha256 = runtime.file_sha256(path)
-        program = runtime.load(path, precision)
+        program = runtime.load(path, precision, threads)
         self.runtime, self.precision, self.device = program.runtime, program.precision, program.device
         self._program = program
         if program.card is None:

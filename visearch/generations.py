@@ -6,7 +6,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from visearch.collection import INDEX, MODELS, Collection
+from visearch.collection import INDEX, MODELS, RAY, Collection
 from visearch.errors import UsageError
 from visearch.leases import lease
 from visearch.store import Generation, Reader
@@ -95,7 +95,8 @@ def purge(collection: Collection) -> None:
     with collection.store.read() as reader:
         dropped = reader.dropped()
     for number in dropped:
-        shutil.rmtree(collection.path / INDEX / f"g{number}", ignore_errors=True)
+        for folder in (INDEX, RAY):
+            shutil.rmtree(collection.path / folder / f"g{number}", ignore_errors=True)
         done = False
         while not done:
             with collection.store.write() as writer:

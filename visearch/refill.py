@@ -26,12 +26,18 @@ class Unfillable:
 def refill(collection: Collection, wanted: Sequence[Missing], model: Embedder) -> list[Filled | Unfillable]:
     """Read, decode and embed items in one batch; an outcome for each, in no order."""
     decoded: list[tuple[Missing, list[U8]]] = []
-    found: list[Filled | Unfillable] = []
+    failed: list[Unfillable] = []
     for each in wanted:
         try:
             decoded.append((each, inputs_of(collection, each, model)))
         except ImageError as error:
-            found.append(Unfillable(each, error.reason, error.message))
+            failed.append(Unfillable(each, error.reason, error.message))
+    return [*failed, *embed(decoded, model)]
+
+
+def embed(decoded: Sequence[tuple[Missing, list[U8]]], model: Embedder) -> list[Filled | Unfillable]:
+    """Embed items in one batch, of each of which the inputs of its regions are given; an outcome for each, in order."""
+    found: list[Filled | Unfillable] = []
     embedded = embed_together(model, [inputs for _, inputs in decoded])
     for (each, _), made in zip(decoded, embedded, strict=True):
         if made is None:

@@ -40,8 +40,9 @@ class Program:
     run: Run
 
 
-def load(path: Path, precision: str | None = None) -> Program:
-    """Load and compile. `precision`: auto, float32 or bf16; None takes the setting.
+def load(path: Path, precision: str | None = None, threads: int | None = None) -> Program:
+    """Load and compile. `precision`: auto, float32 or bf16; None takes the setting. `threads` is how many will call
+    it at once, by default as many as there are cores.
 
     Raises:
         ModelError: the file is missing, not a model, or cannot run here.
@@ -50,7 +51,7 @@ def load(path: Path, precision: str | None = None) -> Program:
     if wanted not in ("auto", "float32", "bf16"):
         raise UsageError(f"precision {wanted!r}: auto, float32 or bf16")
     try:
-        return _load(path, wanted)
+        return _load(path, wanted, threads or usable_cores())
     except (RuntimeError, OSError, ValueError) as error:
         raise ModelError(f"{path}: not a model that can run here ({first_line(error)})") from None
 
@@ -70,7 +71,7 @@ def first_line(error: Exception) -> str:
     return lines[-1][:200] if lines else type(error).__name__
 
 
-def _load(path: Path, precision: str) -> Program:
+def _load(path: Path, precision: str, threads: int) -> Program:
     cuda = _on_cuda(path)
     if cuda is not None and cuda.device == "CUDA":  # else its libraries could not be loaded
         return cuda
@@ -80,14 +81,13 @@ def _load(path: Path, precision: str) -> Program:
         import openvino
     except ImportError:
         return _onnxruntime(path, "CPUExecutionProvider")
-    return _openvino(path, precision, openvino)
+    return _openvino(path, precision, threads, openvino)
 
 
-def _openvino(path: Path, precision: str, openvino: Any) -> Program:
+def _openvino(path: Path, precision: str, threads: int, openvino: Any) -> Program:
     core = openvino.Core()
     if precision == "auto":
         precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "float32"
-    threads = usable_cores()
     # Not core.read_model: where a file is no ONNX model it tries the readers of all other formats, and they are loud.
     reader = openvino.frontend.FrontEndManager().load_by_framework("onnx")
     try:

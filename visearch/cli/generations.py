@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from visearch.cli.options import INTERRUPTED, option_collection, option_json, print_json, progress_bars
+from visearch.cli.options import (
+    INTERRUPTED,
+    option_collection,
+    option_json,
+    option_ray,
+    print_json,
+    progress_bars,
+)
 
 if TYPE_CHECKING:
     from visearch.store import Generation
@@ -31,10 +38,17 @@ option_allow_missing = click.option(
 @click.option(
     "--report", type=click.Path(path_type=Path, dir_okay=False), help="Write a CSV row for each item left out."
 )
+@option_ray
 @option_collection
 @option_json
 def backfill(
-    model: str | None, generation: int | None, max_load: float, report: Path | None, collection: Path, as_json: bool
+    model: str | None,
+    generation: int | None,
+    max_load: float,
+    report: Path | None,
+    ray: str | None,
+    collection: Path,
+    as_json: bool,
 ) -> None:
     """Embed the collection with a new model, into a generation beside the one that answers.
 
@@ -45,10 +59,11 @@ def backfill(
     Example:
       visearch backfill --model unified --max-load 0.5
       visearch backfill --generation 1
+      visearch backfill --model unified --ray auto     (on a machine of a Ray cluster)
     """
     from indexer import backfill as jobs
 
-    summary, interrupted = jobs.once(jobs.Job(collection, model, generation, max_load, report))
+    summary, interrupted = jobs.once(jobs.Job(collection, model, generation, max_load, report, ray))
     if as_json:
         print_json(summary.to_json())
     if interrupted:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import click
 
-from visearch.cli.options import INTERRUPTED, SKIPPED, option_collection, option_json, option_model, print_json
+from visearch.cli.options import (
+    INTERRUPTED,
+    SKIPPED,
+    option_collection,
+    option_json,
+    option_model,
+    option_ray,
+    print_json,
+)
 
 
 @click.command()
@@ -25,6 +33,7 @@ from visearch.cli.options import INTERRUPTED, SKIPPED, option_collection, option
 @click.option(
     "--report", type=click.Path(path_type=Path, dir_okay=False), help="Write a CSV row for each skipped file."
 )
+@option_ray
 @option_json
 def index(
     sources: tuple[str, ...],
@@ -35,6 +44,7 @@ def index(
     watch: bool,
     strict: bool,
     report: Path | None,
+    ray: str | None,
     as_json: bool,
 ) -> None:
     """Take pictures into a collection: folders, files, CSV/JSONL/Parquet manifests, or - for paths on standard input;
@@ -49,10 +59,11 @@ def index(
       visearch index catalog.csv --collection shop --report skipped.csv
       visearch index s3://bucket/photos 's3://bucket/shards/*.tar'
       find . -name '*.jpg' -print0 | visearch index -
+      visearch index /mnt/photos --ray auto     (on a machine of a Ray cluster)
     """
     from indexer import run
 
-    job = run.Job(sources, collection, model, prune, report, objects)
+    job = run.Job(sources, collection, model, prune, report, objects, ray)
     if watch:
         run.watch(job, as_json=as_json)
         return

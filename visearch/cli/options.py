@@ -43,6 +43,14 @@ def option_model(command: Command) -> Command:
     )(command)
 
 
+option_ray = click.option(
+    "--ray",
+    is_flag=False,
+    flag_value="local",
+    metavar="[ADDRESS]",
+    help="Read, decode and embed on the Ray cluster at ADDRESS (`auto`: that of this machine), or without one in"
+    " processes of this machine. The pictures and the collection have the same paths on all of its machines.",
+)
 option_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
