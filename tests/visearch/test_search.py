@@ -169,7 +169,7 @@ def test_a_box_of_an_item_whose_file_is_gone_is_told(tmp_path: Path, tiny: Path)
     path.unlink()
     with Collection.open(tmp_path / "c") as collection:
         assert len(collection.search(item=1)) == 0
-        with pytest.raises(ImageError, match=r"a\.png: gone, or no longer what was indexed"):
+        with pytest.raises(ImageError, match=r"a\.png: cannot be read; is it gone"):
             collection.search(item=1, box=(0, 0, 0.5, 0.5))
 
 
