@@ -175,7 +175,9 @@ def measure(each: Set, model: Path, detector: Path | None, out: Path) -> dict[st
             _run(environment, *index)
             queries = _write(here / f"{question.name}.jsonl", (_absolute(row) for row in question.rows))
             how = ["--mode", question.mode, "--label", question.label]
-            answer.write_text(_run(environment, "evaluate", str(queries), *how, *options), encoding="utf-8")
+            answer.write_text(
+                _run(environment, "evaluate", "--queries", str(queries), *how, *options), encoding="utf-8"
+            )
         found[question.name] = json.loads(answer.read_text(encoding="utf-8"))
     return found
 
