@@ -134,6 +134,7 @@ def test_the_report_shows_what_got_better_and_worse_and_needs_nothing_else(shop:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_baseline_and_shipped_model_on_grocery_are_as_evaluate_measures_each_alone(
     shared: Path, baseline: Path, tmp_path: Path
 ) -> None:
