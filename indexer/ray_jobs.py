@@ -12,8 +12,9 @@ import hashlib
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from threading import Event
 from typing import Any, cast
@@ -82,16 +83,17 @@ def cluster(address: str) -> Iterator[None]:
         options["runtime_env"] = {"env_vars": {name: os.environ[name] for name in variables}}
     if address == HERE:
         options |= {"num_cpus": usable_cores(), "object_store_memory": LOCAL_OBJECTS, "include_dashboard": False}
-    try:
-        ray.init(address=address, **options)
-    except Exception as error:  # of many kinds, a plain Exception among them
-        said = str(error).partition("\n")[0]
-        raise VisearchError(f"--ray {address}: no Ray cluster to be had there ({said})") from None
-    try:
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-        yield
-    finally:
-        ray.shutdown()
+    with redirect_stdout(sys.stderr):  # where Ray tells of nodes that die; standard output may be JSON
+        try:
+            ray.init(address=address, **options)
+        except Exception as error:  # of many kinds, a plain Exception among them
+            said = str(error).partition("\n")[0]
+            raise VisearchError(f"--ray {address}: no Ray cluster to be had there ({said})") from None
+        try:
+            logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+            yield
+        finally:
+            ray.shutdown()
 
 
 def indexed(

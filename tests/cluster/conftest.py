@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import psutil
 import pytest
@@ -17,24 +19,32 @@ PATIENT = {  # Ray gives its processes 30 seconds to start, which are few on a b
 }
 
 
-@pytest.fixture(scope="session")
-def address() -> Iterator[str]:
-    """The address of the cluster. Each node has room for four processes."""
+@contextmanager
+def two_nodes(cpus: int) -> Iterator[Any]:
+    """A `ray.cluster_utils.Cluster` of two nodes with so many CPUs each, as Ray counts them."""
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patched:
         warnings.simplefilter("ignore")  # Ray leaves files open that its processes write to
         for name, value in PATIENT.items():
             patched.setenv(name, value)  # before Ray is imported, which reads them
         cluster_utils = pytest.importorskip("ray.cluster_utils", reason="needs Ray: pip install '.[scale]'")
+        before = psutil.Process().children(recursive=True)
         cluster = cluster_utils.Cluster()
         try:
             for _ in range(2):
-                cluster.add_node(wait=True, num_cpus=4, object_store_memory=100_000_000, include_dashboard=False)
-            yield cluster.address
+                cluster.add_node(wait=True, num_cpus=cpus, object_store_memory=100_000_000, include_dashboard=False)
+            yield cluster
         finally:
+            started = [each for each in psutil.Process().children(recursive=True) if each not in before]
             cluster.shutdown()
-    left = [each for each in psutil.Process().children(recursive=True) if "ray" in " ".join(each.cmdline())]
-    _, alive = psutil.wait_procs(left, timeout=GONE_WITHIN)
+            _, alive = psutil.wait_procs(started, timeout=GONE_WITHIN)
     assert not alive, "Ray processes outlive the tests"
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """The address of a cluster, of which each node has room for four processes."""
+    with two_nodes(cpus=4) as cluster:
+        yield cluster.address
 
 
 def shard_processes() -> list[psutil.Process]:
