@@ -165,14 +165,14 @@ def shop(
             objects = _detect(scene, detector, timer, min_score) if drawn is None else drawn
             embedded = searcher.embed(scene, [each.box for each in objects], timer)
         looks = []
-        size = {"width": scene.width, "height": scene.height}
         for each, (code, vector) in zip(objects, embedded, strict=True):
             window = searcher.window(code, vector, query, timer)
             if each.category is not None:
                 same = AnyOf(frozenset([("string", each.category)]))
                 within = searcher.window(code, vector, replace(query, filter=products.and_(CATEGORY, same)), timer)
                 window = raised(window, within, CATEGORY_BONUS * each.score)
-            looks.append(Look(each, searcher.answer(window, query, timer, box=each.box, **size)))
+            found = searcher.answer(window, query, timer, box=each.box, width=scene.width, height=scene.height)
+            looks.append(Look(each, found))
     name = detector.name if detector is not None and drawn is None else None
     generation = searcher.generation
     coverage = min((look.results.coverage for look in looks), default=1.0)

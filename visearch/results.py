@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Match:
     """One item found. `region` is the number of its best region and `box` that region; `distance` is Hamming, in bits;
     `score` in [-1, 1] is the cosine of the re-ranking vectors, or 1 - 2 distance / D without re-ranking; `width` and
-    `height` are of the upright picture in pixels; `duplicates` is how many near-duplicates are folded into it."""
+    `height` are of the upright picture in pixels; `duplicates` is how many near-duplicates are folded into it;
+    `content` is the SHA-256 of its file's bytes."""
 
     item: int
     region: int
@@ -31,6 +32,7 @@ class Match:
     width: int = 0
     height: int = 0
     duplicates: int = 0
+    content: bytes = field(default=b"", repr=False)
 
     @property
     def name(self) -> str:
@@ -39,7 +41,8 @@ class Match:
 
     def to_json(self) -> dict[str, Any]:
         """As `visearch search --json` prints it."""
-        return {**vars(self), "box": list(self.box), "metadata": dict(self.metadata)}
+        shown = {name: value for name, value in vars(self).items() if name != "content"}
+        return {**shown, "box": list(self.box), "metadata": dict(self.metadata)}
 
 
 @dataclass(frozen=True)

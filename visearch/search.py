@@ -26,6 +26,9 @@ from visearch.window import Window, relevant
 
 PRODUCT = "product"  # the metadata key that names what is for sale
 
+Heads = list[tuple[int, int]]
+"""Rows of a window to show, each with the number of rows folded into it; see window.Window.heads."""
+
 
 @dataclass(frozen=True)
 class Query:
@@ -142,7 +145,8 @@ class Searcher:
                 code = reader.codes_at(self.generation, code_ids[:1])[0]
                 row = reader.vectors_at(self.generation, code_ids[:1])
             vector = codes.dequantize(*codes.from_rows(row))[0]
-            return self.answer(self.window(code, vector, query, timer), query, timer)
+            window, heads = self._ranked(code, vector, query, timer)
+            return self.answer(window, query, timer, heads=heads)
 
     def like_picture(self, picture: bytes | Picture, box: Box | None, query: Query) -> Results:
         """Items like a picture, or like the region `box` of it."""
@@ -153,9 +157,9 @@ class Searcher:
                 if isinstance(picture, bytes):
                     picture = images.decode(picture, min_side=self.embedder.min_side(), box=region)
             (embedded,) = self.embed(picture, [region], timer)
-            window = self.window(*embedded, query, timer)
+            window, heads = self._ranked(*embedded, query, timer)
             size = {"width": picture.width, "height": picture.height}
-            return self.answer(window, query, timer, box=region, **size)
+            return self.answer(window, query, timer, heads=heads, box=region, **size)
 
     def embed(self, picture: Picture, boxes: Sequence[Box], timer: Timer) -> list[tuple[U8, F32]]:
         """Code uint8 [D/8] and embedding float32 [D] of each of these regions of a picture, embedded in one batch."""
@@ -170,6 +174,11 @@ class Searcher:
 
     def window(self, code: U8, vector: F32, query: Query, timer: Timer) -> Window:
         """The window of a query. It grows beyond its setting only where folding or removals leave too few items."""
+        return self._ranked(code, vector, query, timer)[0]
+
+    def _ranked(self, code: U8, vector: F32, query: Query, timer: Timer) -> tuple[Window, Heads]:
+        """The window of a query, and the first of its rows to show were they not diversified: one more than asked for,
+        if there are so many."""
         wanted = max(query.limit, int(settings.number("window"))) + (query.excluded is not None)
         while True:
             with timer.stage("search"):
@@ -179,9 +188,9 @@ class Searcher:
             # Read after the index was asked: another thread may have brought it further than an older reader sees.
             with timer.stage("rerank"), self.store.read() as reader:
                 window = self._rank(reader, found, vector, query)
-                heads = window.heads(query.limit, query.radius, alike=self._alike(reader, window))
-            if len(heads) == query.limit or len(found.code_ids) < wanted:
-                return window
+                heads = window.heads(query.limit + 1, query.radius, alike=self._alike(reader, window))
+            if len(heads) >= query.limit or len(found.code_ids) < wanted:
+                return window, heads
             wanted *= 4
 
     def _rank(self, reader: Reader, found: Candidates, vector: F32, query: Query) -> Window:
@@ -217,8 +226,17 @@ class Searcher:
             found.coverage,
         )
 
-    def answer(self, window: Window, query: Query, timer: Timer, start: int = 0, **echo: Any) -> Results:
-        """The matches of a window from place `start` on; `echo` are further fields of the results."""
+    def answer(
+        self,
+        window: Window,
+        query: Query,
+        timer: Timer,
+        start: int = 0,
+        heads: Heads | None = None,
+        **echo: Any,
+    ) -> Results:
+        """The matches of a window from place `start` on; `heads` are its first rows where they are known, as of
+        `_ranked`, and `echo` further fields of the results."""
 
         def thumbnail(item_id: int) -> bytes | None:
             with self.store.read() as reader:
@@ -231,7 +249,8 @@ class Searcher:
 
         with timer.stage("fetch"), self.store.read() as reader:
             stop = start + query.limit
-            heads = window.heads(stop + 1, query.radius, query.diversity, self._alike(reader, window))
+            if heads is None or query.diversity:
+                heads = window.heads(stop + 1, query.radius, query.diversity, self._alike(reader, window))
             shown = [(row, self._match(reader, window, row, folded)) for row, folded in heads[start:stop]]
         matches = [(row, match) for row, match in shown if match is not None]
         return Results(
@@ -285,6 +304,7 @@ class Searcher:
             item.width,
             item.height,
             duplicates,
+            item.content,
         )
 
 

@@ -78,9 +78,12 @@ class Window:
         grouped = self.groups is not self.item_ids  # else each row is a group of its own
         known: dict[int, I32] = {}  # distances of a row to all
         shown: list[tuple[int, int]] = []
+        following = iter(order.tolist())
         while len(shown) < count and left.any():
-            worth = values - diversity * nearest if diversity else values
-            row = int(np.argmax(np.where(left, worth, -np.inf)))
+            if diversity:
+                row = int(np.argmax(np.where(left, values - diversity * nearest, -np.inf)))
+            else:
+                row = next(row for row in following if left[row])
             if row not in known:
                 likely = order[left[order] & (order != row)][: AT_ONCE - 1]
                 rows = np.concatenate([[row], likely])

@@ -33,7 +33,6 @@ POLICY = (
     "connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 HEADERS = {
-    "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
@@ -115,6 +114,7 @@ def _watch(made: State) -> None:
 
 
 def _guard(app: Flask, config: Config) -> None:
+    headers = HEADERS | {"Cross-Origin-Resource-Policy": "cross-origin" if config.cors_origins else "same-origin"}
     own = {"localhost", socket.gethostname().lower(), f"{socket.gethostname().lower()}.local"} | config.hosts
 
     @app.before_request
@@ -127,9 +127,9 @@ def _guard(app: Flask, config: Config) -> None:
 
     @app.after_request
     def protect(response: Response) -> Response:
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin" if config.cors_origins else "same-origin"
+        response.headers.setdefault("Content-Security-Policy", POLICY)
+        for name, value in headers.items():
+            response.headers.add(name, value)
         return response
 
 

@@ -74,8 +74,8 @@ def register(app: Flask, measures: Measures) -> None:
         for stage, milliseconds in times.items():
             measures.stages.labels(stage).observe(milliseconds / 1000)
         timing = {**times, "total": round(seconds * 1000, 2)}
-        response.headers["Server-Timing"] = ", ".join(f"{stage};dur={value}" for stage, value in timing.items())
-        response.headers[REQUEST_ID] = g.request_id
+        response.headers.add("Server-Timing", ", ".join(f"{stage};dur={value}" for stage, value in timing.items()))
+        response.headers.add(REQUEST_ID, g.request_id)
         access.info("%s", _line(response, timing))
         return response
 

@@ -26,9 +26,9 @@ VERSION_DIGITS = 12
 SANDBOX = "default-src 'none'; sandbox"
 
 
-def version(item: Item) -> str:
-    """Changes with the picture; part of its address, so that it can be cached for ever."""
-    return item.content.hex()[:VERSION_DIGITS]
+def version(content: bytes) -> str:
+    """Changes with the picture, whose SHA-256 this is; part of its address, so that it can be cached for ever."""
+    return content[: VERSION_DIGITS // 2].hex()
 
 
 def picture_response(collection: Collection, item: Item, how: Rendition) -> Response:
@@ -85,7 +85,7 @@ def _answer(data: bytes, kind: str, item: Item, asked: str | None, etag: str) ->
 
 
 def _cached(response: Response, item: Item, asked: str | None, etag: str) -> Response:
-    same = asked == version(item)
+    same = asked == version(item.content)
     response.headers["Cache-Control"] = "private, max-age=31536000, immutable" if same else "private, no-cache"
     response.headers["Content-Security-Policy"] = SANDBOX
     response.set_etag(etag)

@@ -304,7 +304,7 @@ class ItemSummary(BaseModel):
     id: int
     width: int = Field(description="of the upright picture, in pixels")
     height: int
-    metadata: dict[str, Any]
+    metadata: dict[str, Any] = Field(description="in lists without values of more than 500 characters")
     product: Product | None
     image_url: str
     thumbnail_url: str
@@ -338,7 +338,7 @@ class MatchAnswer(BaseModel):
     )
     width: int
     height: int
-    metadata: dict[str, Any]
+    metadata: dict[str, Any] = Field(description="without values of more than 500 characters")
     product: Product | None
     image_url: str
     thumbnail_url: str

@@ -10,6 +10,7 @@ from web.schemas import Product
 
 PRODUCT = "product"  # the metadata key that makes an item a product
 LONGEST_LINK = 2048
+MOST_LISTED = 500  # characters of a value that goes out with each of many items
 _LINK = re.compile(r"https?://[^\x00-\x20\x7f/?#\\\[\]]+([/?#][^\x00-\x20\x7f]*)?", re.IGNORECASE)
 
 
@@ -37,11 +38,22 @@ def clean(value: Any) -> Any:
     """Metadata as JSON can hold it: file names that are no UTF-8 leave halves of surrogate pairs."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "replace").decode()
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {clean(key): clean(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list):
         return [clean(each) for each in value]
     return value
+
+
+def listed(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata as an answer of many items shows it: without values of more than 500 characters."""
+    return {clean(key): clean(value) for key, value in metadata.items() if _length(value) <= MOST_LISTED}
+
+
+def _length(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    return sum(1 + _length(each) for each in value) if isinstance(value, list) else 0
 
 
 def _text(value: Any) -> str | None:

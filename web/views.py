@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import quote
 
 from visearch.detector import Detection
 from visearch.images import Box
 from visearch.modes import DUPLICATE_SHARE
-from visearch.results import Match
+from visearch.results import Results
 from visearch.store import Item
 from web.media import version
 from web.schemas import Closeness, DetectedObject, ItemSummary, MatchAnswer
 from web.state import state
-from web.values import clean, product_of
+from web.values import clean, listed, product_of
 
 # Share of bits that differ, up to which the words hold. Half of the bits differ between unrelated pictures. Very close
 # is the same thing or a near-alike, at the radius of near-duplicates; close is nearly always at least of the same kind,
@@ -22,33 +24,47 @@ CLOSENESS: tuple[tuple[float, Closeness], ...] = ((DUPLICATE_SHARE, "very close"
 
 
 def item_summary(collection: str, item: Item) -> ItemSummary:
-    """An item."""
+    """An item, with all of its metadata."""
+    return _summary(_named(collection), item, clean(item.metadata))
+
+
+def item_summaries(collection: str, items: Sequence[Item]) -> list[ItemSummary]:
+    """The items of a list."""
+    named = _named(collection)
+    return [_summary(named, item, listed(item.metadata)) for item in items]
+
+
+def _summary(named: str, item: Item, metadata: dict[str, Any]) -> ItemSummary:
     return ItemSummary(
         id=item.item_id,
         width=item.width,
         height=item.height,
-        metadata=clean(item.metadata),
+        metadata=metadata,
         product=product_of(item.metadata),
-        **addresses(collection, item),
+        **_addresses(named, item.item_id, item.content),
     )
 
 
-def match_answer(collection: str, match: Match, item: Item, bits: int) -> MatchAnswer:
-    """A match; `item` is its item and `bits` the length of the codes."""
-    return MatchAnswer(
-        item=match.item,
-        region=match.region,
-        box=rounded(match.box),
-        distance=match.distance,
-        score=round(match.score, 5),
-        closeness=closeness(match.distance / bits),
-        duplicates=match.duplicates,
-        width=item.width,
-        height=item.height,
-        metadata=clean(match.metadata),
-        product=product_of(match.metadata),
-        **addresses(collection, item),
-    )
+def match_answers(collection: str, page: Results) -> list[MatchAnswer]:
+    """The matches of a page."""
+    named = _named(collection)
+    return [
+        MatchAnswer(
+            item=match.item,
+            region=match.region,
+            box=rounded(match.box),
+            distance=match.distance,
+            score=round(match.score, 5),
+            closeness=closeness(match.distance / page.bits),
+            duplicates=match.duplicates,
+            width=match.width,
+            height=match.height,
+            metadata=listed(match.metadata),
+            product=product_of(match.metadata),
+            **_addresses(named, match.item, match.content),
+        )
+        for match in page
+    ]
 
 
 def detected(found: Detection) -> DetectedObject:
@@ -73,8 +89,12 @@ def closeness(share: float) -> Closeness:
     return next((word for most, word in CLOSENESS if share <= most), "loosely similar")
 
 
-def addresses(collection: str, item: Item) -> dict[str, str]:
+def _named(collection: str) -> str:
+    """What an address says of the collection: nothing of the first one."""
+    return "" if collection == next(iter(state().collections)) else f"&collection={quote(collection, safe='')}"
+
+
+def _addresses(named: str, item_id: int, content: bytes) -> dict[str, str]:
     """Where its pictures are; `v` changes with them."""
-    named = "" if collection == next(iter(state().collections)) else f"&collection={quote(collection, safe='')}"
-    base, query = f"/api/v1/items/{item.item_id}", f"?v={version(item)}{named}"
+    base, query = f"/api/v1/items/{item_id}", f"?v={version(content)}{named}"
     return {"image_url": f"{base}/image{query}", "thumbnail_url": f"{base}/thumbnail{query}"}

@@ -185,6 +185,19 @@ def test_what_is_added_is_found_at_once_and_by_another_process(own: Collection) 
     assert found["matches"][0]["item"] == added["id"]
 
 
+def test_long_values_of_metadata_are_shown_with_the_one_item_not_in_lists_and_searches(own: Collection) -> None:
+    client = make_client(own)
+    short = {"note": "x" * 500, "tags": ["a", "b"], "price": 3.5, "product": "p"}
+    objects = [json.dumps({"label": "Lighting", "box": [0.1, 0.2, 0.3, 0.4]})] * 20
+    metadata = short | {"title": "x" * 501, "objects": objects}
+    added = client.post("/api/v1/items", **form(image_bytes(90), metadata=metadata), headers=WITH_KEY).json["id"]
+    assert client.get(f"/api/v1/items/{added}").json["metadata"] == metadata
+    found = [each for each in client.get("/api/v1/items?limit=100").json["items"] if each["id"] == added]
+    found += [each for each in search(client, "flashlight", item=1, limit=100)["matches"] if each["item"] == added]
+    assert [each["metadata"] for each in found] == [short, short]
+    assert [each["product"]["title"] for each in found] == [metadata["title"]] * 2
+
+
 def test_adding_the_same_picture_again_keeps_the_item_and_takes_the_new_metadata(own: Collection) -> None:
     client = make_client(own)
     first = client.post("/api/v1/items", **form(image_bytes(50), metadata={"title": "Old"}), headers=WITH_KEY)

@@ -17,7 +17,7 @@ from web.problems import invalid
 from web.schemas import InCollection, ItemPage, ItemSummary, NewItem, Paged, Rendition
 from web.state import state
 from web.uploads import checked_item
-from web.views import item_summary
+from web.views import item_summaries, item_summary
 
 ITEM = "/api/v1/items/<int:item_id>"
 
@@ -36,7 +36,7 @@ def list_items(asked: Paged) -> ItemPage:
         found, total = _passing(name, collection, asked, filter, start)
     page, more = found[: asked.limit], len(found) > asked.limit
     return ItemPage(
-        items=[item_summary(name, item) for item in page],
+        items=item_summaries(name, page),
         next_cursor=encode(str(page[-1].item_id)) if more else None,
         total=total,
     )

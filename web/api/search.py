@@ -28,7 +28,7 @@ from web.schemas import (
 from web.searchlog import Search, Shown, new_query_id
 from web.state import Kept, add_times, state
 from web.uploads import checked_item
-from web.views import detected, match_answer, partial, rounded
+from web.views import detected, match_answers, partial, rounded
 
 Mode = Literal["flashlight", "lens"]
 FETCHING = (502, 504)
@@ -73,7 +73,7 @@ def search_shop(asked: ShopSearch) -> ShopAnswer:
     objects = [
         ShopObject(
             **detected(look.object).model_dump(),
-            matches=_matches(name, collection, look.results),
+            matches=match_answers(name, look.results),
             relevant=look.results.relevant,
         )
         for look in looks.objects
@@ -142,9 +142,8 @@ def _search(mode: Mode, asked: RegionSearch, run: Callable[..., Results], **more
 def _answer(kept: Kept, query_id: str, page: Results) -> SearchAnswer:
     """The answer that shows this page; what it says of the query is that of the first one."""
     made, whole = state(), kept.results
-    _, collection = made.named(kept.collection)
     add_times(page.took)
-    matches = _matches(kept.collection, collection, page)
+    matches = match_answers(kept.collection, page)
     _log(kept.collection, query_id, kept.mode, whole.generation, kept.query, matches)
     return SearchAnswer.model_validate(
         {
@@ -184,12 +183,6 @@ def _asked(asked: Query, collection: Collection, run: Callable[..., Any]) -> Any
         return run(picture=data)
     except ImageError as error:
         raise of_image(error, field) from None
-
-
-def _matches(name: str, collection: Collection, page: Results) -> list[MatchAnswer]:
-    with collection.store.read() as reader:
-        items = {match.item: reader.item(match.item) for match in page}
-    return [match_answer(name, match, item, page.bits) for match in page if (item := items[match.item]) is not None]
 
 
 def _described(asked: Query) -> dict[str, Any]:
