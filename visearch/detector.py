@@ -300,8 +300,8 @@ def is_detector(path: Path) -> bool:
 
 
 def find_detector(named: str | Path | None = None) -> Detector | None:
-    """The detector to use: `named` (a file or a registry name), else the setting `detector`, else the shipped one, else
-    a pulled yolox_nano, else None.
+    """The detector to use: `named` (a file or a registry name), else the setting `detector`, else the shipped one; None
+    where that was left out.
 
     Raises:
         ModelError: what is named is not here, or is no detector.

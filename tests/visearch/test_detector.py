@@ -152,10 +152,12 @@ def test_yolox_nano_is_described_by_the_registry_and_finds_what_is_there(shared:
 # Which detector
 
 
-def test_the_setting_names_the_detector_a_name_the_registry_and_without_either_there_is_none(
+def test_the_setting_names_the_detector_or_a_name_of_the_registry_and_without_either_it_is_the_shipped_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert find_detector() is None
+    shipped = find_detector()
+    assert shipped is not None
+    assert shipped.card.name == "detector"
     path = write_grid_detector(tmp_path / "d.onnx")
     assert find_detector(path) is not None
     monkeypatch.setenv("VISEARCH_DETECTOR", str(path))
@@ -167,12 +169,18 @@ def test_the_setting_names_the_detector_a_name_the_registry_and_without_either_t
         find_detector()
 
 
-def test_a_pulled_yolox_nano_is_used_where_nothing_else_is_named(shared: Path) -> None:
+def test_a_detector_that_was_pulled_goes_by_its_name(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models.cache_dir().mkdir(parents=True)
     shutil.copy(shared / "models" / "yolox_nano.onnx", models.cache_dir())
+    monkeypatch.setenv("VISEARCH_DETECTOR", "yolox_nano")
     found = find_detector()
     assert found is not None
     assert found.card.name == "yolox_nano"
+
+
+def test_where_the_shipped_file_was_left_out_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "DETECTOR", "left out")
+    assert find_detector() is None
 
 
 # What is no detector

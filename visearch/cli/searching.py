@@ -183,7 +183,7 @@ def _evaluate_mode(
 
     detector = find_detector()
     if detector is None:
-        click.echo("no detector: `visearch models pull yolox_nano`, or name one with VISEARCH_DETECTOR", err=True)
+        click.echo("no detector: name one with VISEARCH_DETECTOR", err=True)
     wanted = parse_filter(filter_json)
     with Collection.open(collection, model=model) as opened, progress_bars() as progress:
         found = evaluate_mode(opened, queries, mode, detector=detector, label=label, filter=wanted, progress=progress)

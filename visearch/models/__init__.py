@@ -54,7 +54,6 @@ CARDS: tuple[ModelCard, ...] = (
 
 DEFAULT = "unified"  # the embedding model that a release ships as package data
 DETECTOR = "detector"  # the detector that a release ships
-PULLED_DETECTOR = "yolox_nano"  # what detects where none is shipped
 _SHIPPED = Path(__file__).parent
 
 
@@ -89,9 +88,9 @@ def default_model() -> Path:
 
 
 def default_detector() -> Path | None:
-    """Return the detector to use where none is named: the shipped one, else the one pulled, or None."""
+    """Return the detector that this release ships; None where its file was left out."""
     path = _SHIPPED / f"{DETECTOR}.onnx"
-    return path if path.is_file() else find(PULLED_DETECTOR)
+    return path if path.is_file() else None
 
 
 def card_text(sha256: str) -> str | None:
