@@ -30,14 +30,25 @@ def models_list(as_json: bool) -> None:
     Example:
       visearch models list
     """
-    from visearch import embedder, models
+    from visearch import detector, embedder, models
 
     if as_json:
         print_json([vars(card) for card in models.list_models()])
         return
     shipped = embedder.load(models.default_model()).card
-    about = f"{shipped.embedding_dim} bits, version {shipped.version}; what is used where none is named"
-    click.echo(f"{models.DEFAULT:<16} {'embedding':<10} {'here':<8} {shipped.license:<12} {about}")
+    rows = [(models.DEFAULT, "embedding", shipped.license, f"{shipped.embedding_dim} bits, version {shipped.version}")]
+    finds = detector.find_detector(models.default_detector())
+    if finds is not None:
+        rows.append(
+            (
+                models.DETECTOR,
+                "detector",
+                "Apache-2.0",
+                f"{len(finds.card.labels)} labels, version {finds.card.version}",
+            )
+        )
+    for name, kind, license, about in rows:
+        click.echo(f"{name:<16} {kind:<10} {'here':<8} {license:<12} {about}; what is used where none is named")
     for card in models.list_models():
         here = "here" if models.find(card.name) else f"{card.size / settings.MEGABYTE:.1f} MB"
         click.echo(f"{card.name:<16} {card.kind:<10} {here:<8} {card.license:<12} {card.description}")
@@ -68,7 +79,8 @@ def models_info(name: str) -> None:
     """
     from visearch import models
 
-    file = models.default_model() if name == models.DEFAULT else Path(name)
+    shipped = {models.DEFAULT: models.default_model(), models.DETECTOR: models.default_detector()}
+    file = shipped.get(name) or Path(name)
     if file.is_file():
         from visearch import detector, embedder
 
