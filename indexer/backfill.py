@@ -15,7 +15,7 @@ from indexer.jobs import interruptible, on_cluster, skipped_report
 from indexer.progress import Show, display
 from visearch import embedder, generations, models
 from visearch.collection import Collection
-from visearch.errors import UsageError
+from visearch.errors import LeaseError, UsageError
 from visearch.ingest import Claims
 from visearch.leases import lease
 from visearch.missing import Filled, Missing, count_missing, fill, missing
@@ -23,6 +23,7 @@ from visearch.refill import Unfillable, refill
 from visearch.store import Generation
 
 LISTED = 10  # items that could not be embedded, named on the terminal
+LEASE_SECONDS = 0.5  # between two looks whether another process still builds index files
 
 
 @dataclass(frozen=True)
@@ -100,24 +101,35 @@ def _run(job: Job, pinned: Collection, stop: threading.Event) -> Summary:
     generation = pinned.generation
     filler = _Filler(pinned, stop)
     total = count_missing(pinned.store, generation.number)
-    with skipped_report(job.report) as report, display("backfill", total) as show:
-        while not stop.is_set():
-            taken = filler.taken
-            for skipped in filler.run(job, show):
-                report((each.missing.source, each.reason, each.message) for each in skipped)
-            if not stop.is_set():
-                pinned.build_index(force=False)
-            if filler.taken == taken:
-                break
+    with skipped_report(job.report) as report:
+        with display("backfill", total) as show:
+            while not stop.is_set():
+                taken = filler.taken
+                filler.run(job, show)
+                _build_index(pinned, stop)
+                if filler.taken == taken:
+                    break
+        skipped = filler.still_missing()
+        report((each.missing.source, each.reason, each.message) for each in skipped)
     return Summary(
         generation.number,
         f"{generation.model} {generation.version}",
         filler.filled,
-        tuple(filler.skipped.values()),
+        tuple(skipped),
         count_missing(pinned.store, generation.number),
         len(pinned),
         time.monotonic() - start,
     )
+
+
+def _build_index(pinned: Collection, stop: threading.Event) -> None:
+    """Once no other process, as one that indexes, is at it: before this generation answers it has index files."""
+    while not stop.is_set():
+        try:
+            pinned.build_index(force=False)
+            return
+        except LeaseError:
+            stop.wait(LEASE_SECONDS)
 
 
 class _Filler:
@@ -131,8 +143,8 @@ class _Filler:
         self.taken = self.filled = 0
         self.skipped: dict[tuple[int, bytes], Unfillable] = {}  # by item and content
 
-    def run(self, job: Job, show: Show) -> Iterator[list[Unfillable]]:
-        """One pass over what is missing; yields after every commit what could not be embedded."""
+    def run(self, job: Job, show: Show) -> None:
+        """One pass over what is missing."""
         for outcomes in self._outcomes(job):
             rows = [outcome for outcome in outcomes if isinstance(outcome, Filled)]
             skipped = [outcome for outcome in outcomes if isinstance(outcome, Unfillable)]
@@ -143,7 +155,17 @@ class _Filler:
                 self._claims.release(_claim(outcome.missing))
             done = self.filled + len(self.skipped)
             show(done, done, len(self.skipped))
-            yield skipped
+
+    def still_missing(self) -> list[Unfillable]:
+        """What could not be embedded, without items that have changed, gone or got codes since."""
+        with self._pinned.store.read() as reader:
+            return [
+                each
+                for each in self.skipped.values()
+                if (item := reader.item(each.missing.item_id)) is not None
+                and item.content == each.missing.content
+                and not len(reader.code_ids(self._number, item.item_id))
+            ]
 
     def _outcomes(self, job: Job) -> Iterator[list[Filled | Unfillable]]:
         if job.ray is None:

@@ -459,11 +459,14 @@ class Collection:
         opened = self._open_searcher(current)
         opened.embedder  # noqa: B018 (loads it)
         with self.store.read() as reader:
-            opened = opened.caught_up(reader, reader.generation(current.number) or current)
+            current = self._active(reader)
+            if not opened.same_base(current):  # switched once more, or its index files are new: the next look opens it
+                return
+            opened = opened.caught_up(reader, current)
         opened.index.search(np.zeros(current.bits // 8, np.uint8), 1)  # its pages are in memory then
         with self._lock, self.store.read() as reader:
             current = self._active(reader)
-            if opened.generation.number == current.number:  # else it was switched once more
+            if opened.same_base(current):
                 self._searcher = opened.caught_up(reader, current)
 
     def _open_searcher(self, generation: Generation) -> Searcher:

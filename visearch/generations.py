@@ -73,6 +73,7 @@ def rollback(collection: Collection, *, allow_missing: bool = False) -> Generati
 
 def drop(collection: Collection, number: int) -> None:
     """Delete a generation that does not answer: codes, index files, and its model unless another one has the same.
+    What a kill leaves of it is deleted by the next backfill or drop.
 
     Raises:
         UsageError: there is no such generation, or it is the one that answers.
@@ -80,23 +81,25 @@ def drop(collection: Collection, number: int) -> None:
     """
     with lease(collection.path, "backfill"), lease(collection.path, "index"):
         with collection.store.write() as writer:
-            dropped = collection.named_generation(writer, number)
+            collection.named_generation(writer, number)
             if writer.active == number:
                 raise UsageError(f"{collection.path}: generation {number} is the one that answers; switch first")
             writer.drop_generation(number)
         purge(collection)
-        with lease(collection.path, "model", wait_seconds=-1), collection.store.read() as reader:
-            if dropped.model_sha256 not in {each.model_sha256 for each in reader.generations()}:
-                (collection.path / MODELS / f"{dropped.model_sha256}.onnx").unlink(missing_ok=True)
 
 
 def purge(collection: Collection) -> None:
-    """Delete what is left of generations that were dropped, a part in a transaction, so that nobody waits for long."""
+    """Delete what is left of generations that were dropped, a part in a transaction, so that nobody waits for long. The
+    caller holds the lease of a backfill: a model that comes back is not taken away."""
     with collection.store.read() as reader:
         dropped = reader.dropped()
-    for number in dropped:
+        models = {each.model_sha256 for each in reader.generations()}
+    for number, model in dropped:
         for folder in (INDEX, RAY):
             shutil.rmtree(collection.path / folder / f"g{number}", ignore_errors=True)
+        if model not in models:
+            with lease(collection.path, "model", wait_seconds=-1):
+                (collection.path / MODELS / f"{model}.onnx").unlink(missing_ok=True)
         done = False
         while not done:
             with collection.store.write() as writer:

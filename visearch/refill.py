@@ -90,6 +90,7 @@ def _readings(collection: Collection, wanted: Missing) -> Iterator[bytes | Image
             yield error
     for item_id in ids:
         with collection.store.read() as reader:
-            copy = reader.working_copy(item_id)
+            now = reader.item(item_id)
+            copy = reader.working_copy(item_id) if now is not None and now.content == wanted.content else None
         if copy is not None:
             yield copy

@@ -6,7 +6,7 @@ serialises writers of all processes. Derived files (index.py, vectors.py) can be
 Tables (all keys big-endian, so that they sort; records are msgpack arrays whose first element is their version):
 
     meta         text -> msgpack          format, next_item, serial, active, previous, last_generation,
-                                          generation/<number>, dropped/<number>
+                                          generation/<number>, dropped/<number> (the SHA-256 of its model)
     items        item_id -> record        what Item holds
     sources      source -> item_id, size, mtime_ns, metadata fingerprint (28 bytes: a scan needs no record)
     contents     sha256 -> item_id        several a key: equal bytes under several paths
@@ -259,9 +259,10 @@ class Reader:
         found = [Generation.unpack(record) for _, record in self._metas("generation/")]
         return sorted(found, key=lambda generation: generation.number)
 
-    def dropped(self) -> list[int]:
-        """Generations that were dropped and of which rows are still to be deleted."""
-        return [int(name) for name, _ in self._metas("dropped/")]
+    def dropped(self) -> list[tuple[int, str]]:
+        """Number and SHA-256 of the model of generations that were dropped and of which something is still to be
+        deleted."""
+        return [(int(name), unpackb(record)) for name, record in self._metas("dropped/")]
 
     def _metas(self, prefix: str) -> Iterator[tuple[str, Any]]:
         """What follows the prefix in the names of the meta table, and the records."""
@@ -439,8 +440,10 @@ class Writer(Reader):
 
     def drop_generation(self, number: int) -> None:
         """Forget a generation that is not active; `delete_dropped` then deletes its rows."""
+        generation = self.generation(number)
+        assert generation is not None
         self.transaction.delete(f"generation/{number}".encode(), db=self.tables["meta"])
-        self._set_meta(f"dropped/{number}", True)
+        self._set_meta(f"dropped/{number}", generation.model_sha256)
         if self.previous == number:
             self._set_meta("previous", 0)
 

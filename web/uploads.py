@@ -19,7 +19,7 @@ from visearch.collection import UPLOADS, Collection
 from visearch.detector import Detector
 from visearch.errors import ImageError, LeaseError, VisearchError
 from visearch.files import write_durably
-from visearch.ingest import Claims, Failed, File, Outcome, Same
+from visearch.ingest import Claims, Failed, File, Outcome
 from visearch.store import Item
 from web.problems import invalid, of_image
 
@@ -101,10 +101,8 @@ def _commit(collection: Collection, outcome: Outcome, path: Path, detector: Dete
         item_id = writer.reserve_item_ids(1)
     file = replace(outcome.file, item_id=item_id, size=status.st_size, mtime_ns=status.st_mtime_ns)
     counts, unresolved = ingest.commit(collection.store, [replace(outcome, file=file)])
-    if unresolved:  # the twin whose codes were to be copied was removed meanwhile
-        again = _prepared(collection, file, detector)
-        assert not isinstance(again, Same)
-        counts, _ = ingest.commit(collection.store, [again])
+    while unresolved:  # its twin was removed meanwhile, or another model has come to answer
+        counts, unresolved = ingest.commit(collection.store, [_prepared(collection, file, detector)])
     return counts
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from indexer import flow, progress
+from indexer import backfill, flow, progress
 from indexer.flow import Load
 from tests.pictures import Done, Stored, is_one_line, save, save_all, stored, touch, visearch
 from tests.tiny_detector import write_detector
@@ -21,6 +21,7 @@ from visearch.collection import Collection
 from visearch.leases import lease
 from visearch.maintenance import check
 from visearch.missing import fill as fill_generation
+from visearch.refill import refill as refill_items
 
 KEYS = ["generation", "model", "filled", "skipped", "missing", "items", "seconds"]
 
@@ -218,7 +219,7 @@ def test_what_is_indexed_changed_and_removed_meanwhile_is_right_in_the_end(
     tmp_path: Path, other: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_all(tmp_path / "pics", range(60))
-    visearch("index", "pics")
+    assert visearch("index", "pics", "--json").json["added"] == 60
 
     def change() -> None:
         for number in (2, 30, 58):
@@ -229,8 +230,102 @@ def test_what_is_indexed_changed_and_removed_meanwhile_is_right_in_the_end(
         assert visearch("index", "pics", "--prune").code == 0
 
     between_commits(monkeypatch, change)
+    done = fill(other)
+    assert (done["missing"], done["skipped"]) == (0, []), "what could not be read for a while is none in the end"
+    assert switched(2) == indexed_with(other)
+
+
+def test_what_changed_before_its_turn_is_not_listed_once_it_is_filled(
+    tmp_path: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_all(tmp_path / "pics", range(5))
+    visearch("index", "pics")
+    save(tmp_path / "pics" / "001.png", 77)
+    (tmp_path / "pics" / "002.png").unlink()
+    (tmp_path / "pics" / "003.png").unlink()
+    turns: list[int] = []
+
+    def refill(*arguments: Any) -> Any:
+        outcomes = refill_items(*arguments)  # three cannot be read
+        if not turns:
+            save(tmp_path / "pics" / "002.png", 2)
+            assert visearch("index", "pics", "--prune").code == 0
+        turns.append(len(outcomes))
+        return outcomes
+
+    monkeypatch.setattr("indexer.backfill.refill", refill)
+    done = visearch("backfill", "--model", other, "--report", "skipped.csv", "--json")
+    assert turns[0] == 5
+    listed = [(each["item"], each["reason"]) for each in done.json["skipped"]]
+    assert (listed, done.json["missing"], done.json["items"]) == ([(3, "unreadable")], 1, 4)
+    with Path("skipped.csv").open() as file:
+        assert [row[1] for row in csv.reader(file)] == ["reason", "unreadable"]
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
     assert fill(other)["missing"] == 0
     assert switched(2) == indexed_with(other)
+
+
+def test_a_working_copy_of_other_bytes_is_not_taken(
+    tmp_path: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two equal pictures whose files are gone the first is replaced while they are looked for."""
+    monkeypatch.setenv("VISEARCH_WORKING_COPIES", "on")
+    save_all(tmp_path / "pics", range(2))
+    (tmp_path / "pics" / "twin.png").write_bytes((tmp_path / "pics" / "000.png").read_bytes())
+    visearch("index", "pics")
+    for name in ("000.png", "twin.png"):
+        (tmp_path / "pics" / name).unlink()
+    real = Collection.original
+    looked: list[int] = []
+
+    def original(self: Collection, item: Any) -> bytes:
+        looked.append(item.item_id)
+        if looked.count(1) == 1 and item.item_id == 3:
+            save(tmp_path / "pics" / "000.png", 77)
+            assert visearch("index", "pics").code == 0
+        return real(self, item)
+
+    monkeypatch.setattr(Collection, "original", original)
+    assert fill(other)["missing"] == 0
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    held = list(switched(2).values())
+    first, twin = held[0].code, held[2].code
+    assert sum((a ^ b).bit_count() for a, b in zip(first, twin, strict=True)) > 0.15 * 64, "they show other things"
+
+
+def test_a_backfill_waits_while_another_process_writes_index_files(
+    tmp_path: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexer.backfill.LEASE_SECONDS", 0.02)
+    save_all(tmp_path / "pics", range(5))
+    visearch("index", "pics")
+    filled = threading.Event()
+    done: list[int] = []
+
+    def then_tell(*arguments: Any) -> Any:
+        counts = fill_generation(*arguments)
+        filled.set()
+        return counts
+
+    monkeypatch.setattr("indexer.backfill.fill", then_tell)
+    with lease(Path(".visearch"), "index"):
+        thread = threading.Thread(target=lambda: done.append(backfill_once(other)))
+        thread.start()
+        assert filled.wait(60)
+        thread.join(0.2)
+        assert not done
+    thread.join(60)
+    assert done == [0]
+    assert Path(".visearch/index/g2/vectors.i8").stat().st_size == 5 * 66
+
+
+def backfill_once(model: Path) -> int:
+    """What is missing after a backfill."""
+    summary, interrupted = backfill.once(backfill.Job(Path(".visearch"), str(model)))
+    assert not interrupted
+    return summary.missing
 
 
 def test_a_switch_while_an_index_runs_leaves_nothing_out_and_nothing_wrong(

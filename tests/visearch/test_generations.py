@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from pathlib import Path
 
+import lmdb
 import pytest
 
 from indexer import backfill
@@ -12,10 +15,11 @@ from tests.pictures import save, save_all, visearch
 from tests.tiny_model import card, write_model
 from visearch import generations, modes
 from visearch.collection import Collection
+from visearch.embedder import Embedder
 from visearch.errors import LeaseError, StoreError, UsageError
 from visearch.leases import lease
 from visearch.maintenance import backup, check
-from visearch.store import Store
+from visearch.store import ADDED_TABLES, Generation, Store
 
 
 @pytest.fixture(scope="session")
@@ -142,13 +146,69 @@ def test_a_drop_that_was_killed_is_finished_by_the_next_job(two: Path, monkeypat
     with Collection.open(two) as collection:
         with collection.store.write() as writer:
             writer.drop_generation(2)  # here it was killed
+        assert len(list((two / "models").iterdir())) == 2
         monkeypatch.setattr(generations, "DELETED_TOGETHER", 2)
         generations.purge(collection)
         with collection.store.read() as reader:
             assert reader.dropped() == []
             assert [len(reader.code_ids(2, item)) for item in range(1, 7)] == [0] * 6
             assert [len(reader.code_ids(1, item)) for item in range(1, 7)] == [1] * 6
+        assert [path.name for path in (two / "models").iterdir()] == [f"{collection.generation.model_sha256}.onnx"]
         assert check(collection) == []
+
+
+def test_a_collection_of_before_there_were_several_generations_gets_a_second(
+    tmp_path: Path, tiny: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its store lacks the tables and the values that came with them."""
+    monkeypatch.chdir(tmp_path)
+    save_all(tmp_path / "pics", range(3))
+    visearch("index", "pics", "--model", tiny)
+    path = tmp_path / ".visearch"
+    with lmdb.open(str(path / "store"), max_dbs=20) as environment, environment.begin(write=True) as transaction:
+        for name in ADDED_TABLES:
+            transaction.drop(environment.open_db(name.encode(), transaction))
+        meta = environment.open_db(b"meta", transaction)
+        for key in (b"previous", b"last_generation"):
+            transaction.delete(key, db=meta)
+    store = Store(path / "store", readonly=True)
+    with store.read() as reader:
+        assert (reader.previous, reader.last_generation, reader.dropped()) == (0, 1, [])
+        assert (reader.working_copy(1), list(reader.items_missing(1))) == (None, [])
+    store.close()
+    done = visearch("backfill", "--model", other, "--json")
+    assert done.code == 0, done.err
+    assert done.json["filled"] == 3
+    assert visearch("generations", "switch", 2).code == 0
+    assert visearch("generations", "rollback").code == 0
+    assert visearch("check").code == 0
+
+
+def test_what_a_follower_opens_knows_the_index_files_of_that_moment(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it loads the model an item is removed, and index files are written that know of that already."""
+    load = Collection._load_embedder
+    happened = threading.Event()
+
+    def slowly(self: Collection, generation: Generation) -> Embedder:
+        if self is server and generation.number == 2 and not happened.is_set():
+            with Collection.open(two) as other:
+                other.remove([3])
+                other.build_index()
+            happened.set()
+        return load(self, generation)
+
+    monkeypatch.setattr(Collection, "_load_embedder", slowly)
+    with Collection.open(two) as server:
+        assert server.search(item=1).generation == 1
+        with server.following():
+            generations.switch(server, 2)
+            deadline = time.monotonic() + 10
+            while server.search(item=1).generation != 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            assert happened.is_set()
+            assert server.searcher().index.live_rows == 5
+            assert len(server.search(item=1, limit=10).matches) == 4
 
 
 @pytest.mark.parametrize(
