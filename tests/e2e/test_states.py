@@ -4,20 +4,42 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.e2e.conftest import MILLISECONDS, SCREENS, OpenPage, Screen
 from tests.e2e.store import Served, index, serving
+from tests.e2e.test_modes import open_room, press, titles
 
 DESKTOP = SCREENS[0]
 HOSTILE = '<img src=x onerror="window.pwned=1">"><script>window.pwned=1</script>'
 SEARCH = "**/api/v1/search/flashlight"
+SHOP = "**/api/v1/search/shop"
+HELD_CAMERA = """
+    const real = MediaDevices.prototype.getUserMedia;
+    const released = new Promise((release) => { window.release = release; });
+    window.streams = [];
+    MediaDevices.prototype.getUserMedia = async function (wanted) {
+      window.streams.push(await real.call(this, wanted));
+      await released;
+      return window.streams.at(-1);
+    };
+"""
+TRACKS = "window.streams.flatMap((stream) => stream.getTracks().map((track) => track.readyState))"
 ADDRESSES = ("javascript:window.pwned=1", "data:text/html,<script>window.pwned=1</script>", " javascript:alert(1)")
+
+
+def until(page: Page, done: Callable[[], bool]) -> None:
+    """Wait, while the page goes on, until something is so; what is expected is for the test to say."""
+    deadline = time.monotonic() + MILLISECONDS / 1000
+    while not done() and time.monotonic() < deadline:
+        page.wait_for_timeout(20)
 
 
 def test_a_failing_server_is_said_and_can_be_asked_again(open_page: OpenPage, store: Served, screen: Screen) -> None:
@@ -101,6 +123,125 @@ def test_filters_narrow_what_is_shown_and_can_be_taken_off(open_page: OpenPage, 
     assert "filter=" in page.url
     page.locator("#gallery-feed a").first.click()
     expect(page.locator("#viewer-title")).to_contain_text("Rug")
+
+
+@pytest.fixture(scope="module")
+def forgetful(homestore: Path) -> Iterator[Served]:
+    """A server that keeps the further pages of the latest search alone."""
+    with serving(homestore, settings={"pages_kept": 1}) as served:
+        yield served
+
+
+def test_results_that_the_server_has_forgotten_start_again(
+    open_page: OpenPage, forgetful: Served, screen: Screen
+) -> None:
+    page = open_page(forgetful, screen, expect=("422",))
+    others: list[int] = []
+
+    def answer_and_forget(route: Route) -> None:
+        answer = route.fetch()
+        if not others:  # before the page has this answer, its further pages make room for those of another search
+            others.append(page.request.post(f"{forgetful.url}api/v1/search/flashlight", data={"item": 9}).status)
+        found = answer.json()
+        if answer.ok:  # all are close, so that no button stands between the pages
+            found["relevant"] = len(found["matches"])
+        route.fulfill(response=answer, json=found)
+
+    page.route(SEARCH, answer_and_forget)
+    page.goto(f"{forgetful.url}?mode=flashlight&item=2")
+    cards, expired = page.locator("#results a.card"), page.get_by_text("These results have expired")
+    expect(cards).to_have_count(30)
+    cards.last.scroll_into_view_if_needed()
+    expect(expired).to_be_visible()
+    assert others == [200]
+    press(page.get_by_role("button", name="Search again"), screen)
+    expect(expired).to_have_count(0)
+    cards.last.scroll_into_view_if_needed()
+    expect(cards).not_to_have_count(30)
+    assert cards.count() > 30
+    expect(expired).to_have_count(0)
+
+
+def test_the_objects_of_a_scene_that_was_left_do_not_come_into_the_next(
+    open_page: OpenPage, store_of_lamps: Served, screen: Screen
+) -> None:
+    page = open_page(store_of_lamps, screen)
+    held: list[Route] = []
+
+    def hold_the_first(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route(SHOP, hold_the_first)
+    open_room(page, screen, "room-0002")
+    until(page, lambda: len(held) == 1)
+    page.go_back()
+    open_room(page, screen, "room-0005")
+    expect(page.get_by_role("tab")).to_have_count(1)
+    expect(titles(page).first).to_be_visible()
+    shown, url = titles(page).all_inner_texts(), page.url
+    late = held[0].fetch()
+    assert [match["product"]["title"] for match in late.json()["objects"][0]["matches"]][: len(shown)] != shown
+    held[0].fulfill(response=late)
+    page.wait_for_timeout(500)
+    assert (titles(page).all_inner_texts(), page.url) == (shown, url)
+    expect(page.get_by_role("tab")).to_have_count(1)
+
+
+def test_a_camera_that_comes_after_it_was_left_is_turned_off(
+    open_page: OpenPage, store: Served, screen: Screen
+) -> None:
+    page = open_page(store, screen, permissions=["camera"])
+    page.add_init_script(HELD_CAMERA)
+    page.goto(f"{store.url}?mode=lens")
+    until(page, lambda: len(page.evaluate(TRACKS)) == 1)
+    press(page.locator("nav a[data-mode=shop]"), screen)
+    expect(page.locator("#gallery-feed a").first).to_be_visible()
+    assert page.evaluate(TRACKS) == ["live"]
+    page.evaluate("window.release()")
+    until(page, lambda: page.evaluate(TRACKS) == ["ended"])
+    assert page.evaluate(TRACKS) == ["ended"]
+    expect(page.locator("#camera-video")).to_have_js_property("srcObject", None)
+
+
+def filter_of(page: Page) -> Any:
+    """The filter in the address."""
+    return json.loads(parse_qs(urlsplit(page.url).query)["filter"][0])
+
+
+def test_a_filter_stays_as_it_is_where_its_panel_changes_nothing(
+    open_page: OpenPage, store: Served, screen: Screen
+) -> None:
+    given = {"category": ["Rugs", "No such"], "price": {"gt": 5, "lte": 300}, "product": {"exists": True}}
+    page = open_page(store, screen, f"?filter={quote(json.dumps(given))}")
+    panel, show = page.locator("#filters"), page.locator("#filters button[type=submit]")
+    press(page.get_by_role("button", name="Filters, 3 on"), screen)
+    expect(panel.locator("fieldset").first).to_be_visible()
+    press(show, screen)
+    expect(panel).to_be_hidden()
+    assert filter_of(page) == given
+    press(page.get_by_role("button", name="Filters, 3 on"), screen)
+    panel.get_by_label("No such").uncheck()
+    press(show, screen)
+    expect(panel).to_be_hidden()
+    assert filter_of(page) == given | {"category": ["Rugs"]}
+
+
+def test_an_answer_from_a_part_of_the_collection_says_so(open_page: OpenPage, store: Served, screen: Screen) -> None:
+    page = open_page(store, screen, "?mode=flashlight&item=2")
+    status = page.locator("#results-status")
+    expect(status).to_contain_text(" ms")
+    expect(status).not_to_contain_text("collection")
+
+    def without_a_shard(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"coverage": 0.759})
+
+    page.route(SEARCH, without_a_shard)
+    page.reload()
+    expect(status).to_contain_text("Only 75% of the collection could be searched")
 
 
 @pytest.fixture(scope="module")

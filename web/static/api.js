@@ -9,7 +9,7 @@
  * @typedef {{box: Box, label: string, category: string|null, score: number}} Detected
  * @typedef {Detected & {matches: Match[], relevant?: number, first?: number}} Look
  * @typedef {{query_id: string, mode: string, collection: string, model: string, generation: number, score: string, width: number, height: number, box?: Box|null,
- *            took: Record<string, number>, logged: boolean}} Head
+ *            took: Record<string, number>, coverage?: number, logged: boolean}} Head
  * @typedef {Head & {matches: Match[], relevant: number, next_cursor: string|null, objects?: Detected[]}} Found
  * @typedef {Head & {detector: string|null, objects: Look[]}} Looks
  * @typedef {{key: string, type: "text"|"number"|"boolean", count: number, distinct: number, values: {value: any, count: number}[], min: number|null, max: number|null}} Facet

@@ -84,8 +84,9 @@ export class Results {
     const relevant = page.relevant ?? page.matches.length;
     const whole = relevant === page.matches.length;
     const count = relevant ? `${counted(relevant, noun, nouns)}${whole && page.next ? " and more" : ""}` : page.matches.length ? `No close ${noun}` : `No ${noun}`;
-    this.status.replaceChildren(h("strong", {}, count), ` in ${milliseconds(head)} ms`);
-    announce(count);
+    const part = partly(head);
+    this.status.replaceChildren(h("strong", {}, count), ` in ${milliseconds(head)} ms`, part);
+    announce(count + part);
     if (page.matches.length === 0) {
       this.notice.replaceChildren(notice({ icon: "picture", title: "Nothing found", text: "Try a larger part of the picture, or remove a filter." }));
     }
@@ -119,6 +120,9 @@ export class Results {
     announce(`${what.title}. ${what.text ?? ""}`);
   }
 }
+
+/** Said while a part of the collection cannot be searched. @param {api.Head} head */
+const partly = ({ coverage }) => (coverage === undefined ? "" : `. Only ${Math.floor(coverage * 100)}% of the collection could be searched: search again in a moment.`);
 
 /** What a search took on the server. @param {api.Head} head */
 function milliseconds({ took }) {
