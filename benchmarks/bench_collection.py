@@ -96,6 +96,7 @@ def cost_of_an_add(collection: Collection) -> float:
     """Milliseconds of CPU time to commit one more picture and find it, median."""
     rng = np.random.default_rng(3)
     took = []
+    model = collection.generation.model_sha256
     with collection.store.write() as writer:
         first = writer.reserve_item_ids(ADDED)
     for number in range(first, first + ADDED):
@@ -105,7 +106,7 @@ def cost_of_an_add(collection: Collection) -> float:
         start = time.thread_time_ns()
         commit(
             collection.store,
-            [Embedded(File(number, f"memory/{number}", 1, 1, "memory"), content, 1, 1, b"", code, row)],
+            [Embedded(File(number, f"memory/{number}", 1, 1, "memory"), content, 1, 1, b"", code, row, model)],
         )
         collection.searcher()
         took.append((time.thread_time_ns() - start) / 1e6)
