@@ -66,7 +66,7 @@ setup(
             "pycocotools>=2.0.8",
         ],
         "report": ["matplotlib>=3.8"],
-        "remote": ["fsspec>=2024.6", "aiohttp>=3.10", "s3fs>=2024.6"],  # https:// and s3://; gs:// takes gcsfs beside it
+        "remote": ["fsspec>=2024.6", "aiohttp>=3.10", "s3fs>=2024.6"],  # gs:// takes gcsfs beside it
         "heif": ["pillow-heif>=0.18"],
         "scale": ["ray[data]>=2.50"],
         "test": [
