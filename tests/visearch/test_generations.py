@@ -197,6 +197,8 @@ def test_what_a_follower_opens_knows_the_index_files_of_that_moment(two: Path, m
             happened.set()
         return load(self, generation)
 
+    with Collection.open(two, generation=2) as pinned:
+        pinned.build_index()
     monkeypatch.setattr(Collection, "_load_embedder", slowly)
     with Collection.open(two) as server:
         assert server.search(item=1).generation == 1
