@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -70,6 +71,9 @@ def test_curl(guided: Served, pictures: Path) -> None:
     assert [each["label"] for each in found["objects"]] == ["lamp"]
     assert drawn["objects"][0]["matches"][0]["product"]["title"] == PRODUCTS[IN_ROOM]["title"]
     assert added["metadata"] == {"title": "Seen in the shop"}
+    remove = Request(f"{guided.url}api/v1/items/{added['id']}", method="DELETE", headers={"X-API-Key": "my-key"})
+    with urlopen(remove) as removed:  # or it were what is most like itself in the other examples
+        assert removed.status == 204
 
 
 def test_python(guided: Served, pictures: Path) -> None:
