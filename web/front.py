@@ -75,25 +75,41 @@ class TlsFront:
             self._clients.discard(task)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Not as a stream of asyncio's: that drops what is still to be read once a write fails, and waitress, when it
+        # refuses a request whose rest is still coming in, answers and closes.
         ours, theirs = socket.socketpair()
-        inner_reader, inner_writer = await asyncio.open_connection(sock=ours)
+        ours.setblocking(False)
         self._hand(theirs, writer.get_extra_info("peername")[:2])
-        sides = (
-            asyncio.ensure_future(_pass_on(reader, inner_writer)),
-            asyncio.ensure_future(_pass_on(inner_reader, writer)),
-        )
-        # Whichever side ends first ends both: TLS has no half-closed connection.
-        await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
-        for side in sides:
-            side.cancel()
-        for end in (inner_writer, writer):
-            end.close()
-            with contextlib.suppress(OSError, asyncio.TimeoutError):
-                await end.wait_closed()
+        with contextlib.closing(ours):
+            request = asyncio.ensure_future(self._pass_in(reader, ours))
+            answer = asyncio.ensure_future(self._pass_out(ours, writer))
+            # A client that ends its side is gone: TLS has no half-closed connection.
+            await asyncio.wait((request, answer), return_when=asyncio.FIRST_COMPLETED)
+            if request.done() and not request.result():
+                await asyncio.wait((answer,), timeout=GOODBYE_SECONDS)
+            for side in (request, answer):
+                side.cancel()
+            await asyncio.wait((request, answer))
+        writer.close()
+        with contextlib.suppress(OSError, asyncio.TimeoutError):
+            await writer.wait_closed()
 
+    async def _pass_in(self, reader: asyncio.StreamReader, inner: socket.socket) -> bool:
+        """Pass on what the client sends; returns whether it was the client that ended it."""
+        while True:
+            try:
+                data = await reader.read(PIECE)
+            except OSError:  # the client is gone, or what it sent is not TLS
+                return True
+            if not data:
+                return True
+            try:
+                await self._loop.sock_sendall(inner, data)
+            except OSError:
+                return False
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):  # the client is gone, or what it sent is not TLS
-        while data := await reader.read(PIECE):
-            writer.write(data)
-            await writer.drain()
+    async def _pass_out(self, inner: socket.socket, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await self._loop.sock_recv(inner, PIECE):
+                writer.write(data)
+                await writer.drain()
