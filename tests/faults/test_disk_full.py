@@ -25,6 +25,7 @@ from tests.faults.helpers import (
     visearch,
 )
 from visearch import Collection
+from visearch.collection import Collection
 from visearch.errors import VisearchError
 
 
@@ -53,7 +54,9 @@ def test_indexing_onto_a_disk_that_fills_up(undisturbed: Undisturbed, tmp_path: 
             assert held.items() <= undisturbed.held.items()
             assert problems(collection) == []
             if held:
-                succeeds(visearch("search", "--item", 1, "--collection", collection))
+                with Collection.open(collection) as opened:
+                    first = next(iter(opened.items())).item_id  # whichever batch was the first to be done
+                succeeds(visearch("search", "--item", first, "--collection", collection))
         names_the_disk(fails_in_one_line(visearch(*arguments)))
         remount(folder, "size=64m")
         succeeds(visearch(*arguments))
