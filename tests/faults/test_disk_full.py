@@ -25,7 +25,6 @@ from tests.faults.helpers import (
     visearch,
 )
 from visearch import Collection
-from visearch.collection import Collection
 from visearch.errors import VisearchError
 
 
