@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.servers import S3, Web, serve_s3, serve_web
 from tests.tiny_model import write_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,3 +47,23 @@ def baseline(shared: Path) -> Path:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model of the contract, made here: 64 bits."""
     return write_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """A web server of one test."""
+    with serve_web() as web:
+        yield web
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[S3]:
+    """An S3 server of the tests of one file."""
+    with serve_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
+    """That server, with the environment of this test naming it."""
+    return s3_server.use(monkeypatch)

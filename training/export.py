@@ -76,9 +76,7 @@ def export(path: Path, out: Path, pictures: Path | None = None) -> Exported:
     except Exception as error:  # of torch's exporter, which raises its own and others'
         line = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise VisearchError(f"{path}: {recipe.backbone.name} cannot be expressed in ONNX ({line})") from None
-    halve_weights(proto)
-    helper.set_model_props(proto, {METADATA_KEY: text})
-    content = proto.SerializeToString()
+    content = file_content(proto, text)
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder) / out.name
         candidate.write_bytes(content)
@@ -135,15 +133,22 @@ class _Exported(nn.Module):
 def to_onnx(model: Unified, size: int) -> onnx.ModelProto:
     """The graph from `image` uint8 [n, size, size, 3] to `embedding` float32 [n, D], in float32."""
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    return graph_of(_Exported(model), example, "embedding", {"image": {0: torch.export.Dim("n")}})
+
+
+def graph_of(
+    module: nn.Module, example: Tensor, output: str, dynamic_shapes: dict[str, Any] | None = None
+) -> onnx.ModelProto:
+    """The graph of a module with one input `image`, shaped as `example`, and one output of that name, in float32."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's exporter about torch
         program = torch.onnx.export(
-            _Exported(model).eval(),
+            module.eval(),
             (example,),
             input_names=["image"],
-            output_names=["embedding"],
+            output_names=[output],
             opset_version=OPSET,
-            dynamic_shapes={"image": {0: torch.export.Dim("n")}},
+            dynamic_shapes=dynamic_shapes,
             dynamo=True,
             verbose=False,
         )
@@ -153,6 +158,14 @@ def to_onnx(model: Unified, size: int) -> onnx.ModelProto:
         del node.metadata_props[:]
         node.doc_string = ""
     return proto
+
+
+def file_content(proto: onnx.ModelProto, card: str) -> bytes:
+    """The bytes of a model file: the graph with its weights halved, and the card, JSON."""
+    halve_weights(proto)
+    helper.set_model_props(proto, {METADATA_KEY: card})
+    content: bytes = proto.SerializeToString()
+    return content
 
 
 def halve_weights(proto: onnx.ModelProto) -> None:

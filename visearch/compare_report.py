@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visearch.compare import OVERLAP, Comparison
-from visearch.errors import VisearchError
 from visearch.evaluate import TITLES
-from visearch.report import PAGE, SHOWN_QUERIES, STYLE, contact_row, varied
+from visearch.report import SHOWN_QUERIES, contact_row, head, varied, write_page
 
 if TYPE_CHECKING:
     from visearch.collection import Collection
@@ -25,28 +24,14 @@ def write_comparison(comparison: Comparison, collection: Collection, folder: Pat
     Raises:
         VisearchError: the folder cannot be written.
     """
-    page = _page(comparison, collection)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / PAGE).write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise VisearchError(f"{folder}: the report cannot be written there ({error.strerror or error})") from None
-    return folder / PAGE
+    return write_page(_page(comparison, collection), folder)
 
 
 def _page(comparison: Comparison, collection: Collection) -> str:
     first, second = map(escape, comparison.headings())
     better = np.flatnonzero(comparison.gains > 0)
     worse = np.flatnonzero(comparison.gains < 0)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{first} and {second}</title>
-<style>{STYLE}</style>
-</head>
+    return f"""{head(" and ".join(comparison.headings()))}
 <body>
 <header><h1>Generation {first} and generation {second}</h1><p>{escape(comparison.headline())}</p></header>
 <main>

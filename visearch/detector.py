@@ -73,6 +73,7 @@ class DetectorCard:
     decode: str
     strides: tuple[int, ...]
     nms: float
+    license: str
 
     @classmethod
     def from_json(cls, text: str, source: str) -> DetectorCard:
@@ -108,6 +109,7 @@ class DetectorCard:
             decode=field_of(values, "decode", str, source),
             strides=tuple(values.get("strides", ())),
             nms=float(values.get("nms", NO_SUPPRESSION)),
+            license=str(values.get("license", "")),
         )
         card._check(source)
         return card

@@ -49,7 +49,15 @@ def write_report(evaluation: Evaluation, collection: Collection, folder: Path) -
         VisearchError: matplotlib is not installed, or the folder cannot be written.
     """
     require_matplotlib()
-    page = _page(evaluation, collection)
+    return write_page(_page(evaluation, collection), folder)
+
+
+def write_page(page: str, folder: Path) -> Path:
+    """Write a page of HTML into `folder`, which is made where it is not there; returns the path of the page.
+
+    Raises:
+        VisearchError: the folder cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / PAGE).write_text(page, encoding="utf-8")
@@ -58,18 +66,23 @@ def write_report(evaluation: Evaluation, collection: Collection, folder: Path) -
     return folder / PAGE
 
 
-def _page(evaluation: Evaluation, collection: Collection) -> str:
-    card, generation = collection.embedder.card, collection.generation
-    worst, best = _worst_and_best(evaluation)
+def head(title: str) -> str:
+    """What a page begins with, up to its body: plain text as its title, the style of all, nothing from elsewhere."""
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>Evaluation: {escape(card.name)}</title>
+<title>{escape(title)}</title>
 <style>{STYLE}</style>
-</head>
+</head>"""
+
+
+def _page(evaluation: Evaluation, collection: Collection) -> str:
+    card, generation = collection.embedder.card, collection.generation
+    worst, best = _worst_and_best(evaluation)
+    return f"""{head(f"Evaluation: {card.name}")}
 <body>
 <header><h1>Evaluation of {escape(card.name)} {escape(card.version)}</h1><p>{escape(evaluation.headline())}</p></header>
 <main>

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.pictures import is_one_line, picture, save, stored, visearch
-from tests.servers import S3, Web, serve_s3, serve_web
+from tests.servers import S3, Web
 from tests.visearch.test_shards import parquet, tar
 from tests.web.api import make_client
 from visearch import remote
@@ -30,23 +30,6 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny: Path) -> Non
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VISEARCH_MODEL", str(tiny))
     monkeypatch.setattr(remote, "FIRST_PAUSE", 0.01)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3]:
-    with serve_s3() as server:
-        yield server
-
-
-@pytest.fixture
-def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
-    return server.use(monkeypatch)
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with serve_web() as web:
-        yield web
 
 
 def jpeg(seed: int) -> bytes:

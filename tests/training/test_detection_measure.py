@@ -82,7 +82,9 @@ def test_average_precision_is_that_of_a_plain_count(
     seen: set[float] = set()
     found = []
     for _, own in drawn:
-        fresh = [each for each in own if each[2] not in seen and not seen.add(each[2])]  # type: ignore[func-returns-value]
+        # No two scores are equal: the order of equal ones is not promised.
+        fresh = list({each[2]: each for each in own if each[2] not in seen}.values())
+        seen.update(each[2] for each in fresh)
         found.append([Detection(box, label, score, None) for box, label, score in sorted(fresh, key=lambda e: -e[2])])
     ap, ap50 = average_precision(truth, found, 0.01)
     assert set(ap) == {t.label for scene in truth for t in scene.things if t.area >= 0.01}

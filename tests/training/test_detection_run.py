@@ -173,7 +173,7 @@ def test_a_file_that_finds_something_else_is_not_written(
     rooms: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved(rooms, tmp_path / "best.pt")
-    monkeypatch.setattr(export, "halve_weights", _forget_objects)
+    monkeypatch.setattr("training.export.halve_weights", _forget_objects)
     with pytest.raises(VisearchError, match="not written: a score in 6 pictures differs"):
         export.export(tmp_path / "best.pt", tmp_path / "d.onnx")
     assert not (tmp_path / "d.onnx").exists()

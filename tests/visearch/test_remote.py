@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import S3, Web, serve_s3, serve_web
+from tests.servers import S3, Web
 from visearch import remote
 from visearch.errors import ImageError, UsageError
 
 PICTURES = frozenset({".jpg", ".png"})
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with serve_web() as web:
-        yield web
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3]:
-    with serve_s3() as server:
-        yield server
-
-
-@pytest.fixture
-def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
-    return server.use(monkeypatch)
 
 
 # S3

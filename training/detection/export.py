@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import helper
 from torch import Tensor, nn
 
 from training import checkpoint as checkpoints
@@ -22,13 +20,13 @@ from training.detection import recipe as recipes
 from training.detection.model import STRIDES, Network
 from training.detection.recipe import DetectorRecipe
 from training.detection.views import GREY
-from training.export import OPSET, find_pictures, halve_weights, revision
+from training.export import file_content, find_pictures, graph_of, revision
 from visearch import images
 from visearch.detector import Detector, DetectorCard
 from visearch.embedder import CONTRACT
 from visearch.errors import ImageError, UsageError, VisearchError
 from visearch.files import read_limited, write_durably
-from visearch.runtime import METADATA_KEY, Program
+from visearch.runtime import Program
 
 NMS = 0.6  # IoU above which the worse of two boxes of a label goes
 MOST_MOVED = 0.02  # of the scores: how much they may differ from torch's
@@ -64,10 +62,7 @@ def export(path: Path, out: Path, pictures: Path | None = None) -> ExportedDetec
     network.load_state_dict(checkpoint.weights)
     text = json.dumps(card(recipe, labels, checkpoint.metrics, checkpoint.step) | {"revision": revision()})
     files = find_pictures([each.path for each in recipe.data] if pictures is None else [pictures])
-    proto = to_onnx(network, recipe.size)
-    halve_weights(proto)
-    helper.set_model_props(proto, {METADATA_KEY: text})
-    content = proto.SerializeToString()
+    content = file_content(to_onnx(network, recipe.size), text)
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder) / out.name
         candidate.write_bytes(content)
@@ -132,24 +127,7 @@ class _Exported(nn.Module):
 
 def to_onnx(network: Network, size: int) -> onnx.ModelProto:
     """The graph from `image` uint8 [1, size, size, 3] to `raw` float32 [1, A, 5 + L], in float32."""
-    example = torch.zeros(1, size, size, 3, dtype=torch.uint8)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's exporter about torch
-        program = torch.onnx.export(
-            _Exported(network).eval(),
-            (example,),
-            input_names=["image"],
-            output_names=["raw"],
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    proto: onnx.ModelProto = program.model_proto
-    for node in proto.graph.node:  # where in the source each came from: as large as the graph, and names this machine
-        del node.metadata_props[:]
-        node.doc_string = ""
-    return proto
+    return graph_of(_Exported(network), torch.zeros(1, size, size, 3, dtype=torch.uint8), "raw")
 
 
 def compare(ours: Detector, theirs: Detector, files: Sequence[Path]) -> tuple[int, float]:

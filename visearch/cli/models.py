@@ -39,14 +39,8 @@ def models_list(as_json: bool) -> None:
     rows = [(models.DEFAULT, "embedding", shipped.license, f"{shipped.embedding_dim} bits, version {shipped.version}")]
     finds = detector.find_detector(models.default_detector())
     if finds is not None:
-        rows.append(
-            (
-                models.DETECTOR,
-                "detector",
-                "Apache-2.0",
-                f"{len(finds.card.labels)} labels, version {finds.card.version}",
-            )
-        )
+        about = f"{len(finds.card.labels)} labels, version {finds.card.version}"
+        rows.append((models.DETECTOR, "detector", finds.card.license, about))
     for name, kind, license, about in rows:
         click.echo(f"{name:<16} {kind:<10} {'here':<8} {license:<12} {about}; what is used where none is named")
     for card in models.list_models():
