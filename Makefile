@@ -4,6 +4,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BASE_STAMP := $(VENV)/.installed-base
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# A worker that died ends the run and is named: one that pytest-xdist starts in its place waits for ever under loadgroup.
+PYTEST := $(BIN)/pytest -n 2 --dist loadgroup --max-worker-restart 0
 PYTEST_ARGS ?=
 
 .PHONY: demo test test-slow lint docs screenshots wheel install-gpu clean help
@@ -43,10 +45,10 @@ lint: $(STAMP)  ## style and types
 	$(BIN)/mypy
 
 test: lint  ## style, types and the fast tests
-	$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 test-slow: $(STAMP)  ## every test, the long amounts too
-	$(BIN)/pytest -n 2 --dist loadgroup -m 'slow or not slow' $(PYTEST_ARGS)
+	$(PYTEST) -m 'slow or not slow' $(PYTEST_ARGS)
 
 docs: $(STAMP)  ## rewrite docs/settings.md from the settings table
 	$(BIN)/python docs/make_settings.py

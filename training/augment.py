@@ -65,7 +65,7 @@ def random_part(random: Random, box: Box, least: float) -> Box:
     """A random part of about the shape of `box`, of between `least` and all of its area."""
     x0, y0, x1, y1 = box
     area = random.uniform(least, 1)
-    bend = min(0.2, -math.log(area))  # of more, neither side would hold the area
+    bend = min(0.2, abs(math.log(area)))  # of more, neither side would hold the area
     shape = math.exp(random.uniform(-bend, bend))
     wide, high = min(1.0, math.sqrt(area * shape)) * (x1 - x0), min(1.0, math.sqrt(area / shape)) * (y1 - y0)
     left, top = x0 + random.uniform() * (x1 - x0 - wide), y0 + random.uniform() * (y1 - y0 - high)

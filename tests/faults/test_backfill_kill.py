@@ -25,6 +25,7 @@ ACKNOWLEDGING = (sys.executable, str(DRIVERS / "acknowledging_backfill.py"))
 FAST, ALL = 2, 20
 SEEDS = [*range(FAST), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(FAST, ALL))]
 COMMITS = 6  # after one of the first of which a kill falls; a whole backfill has about 20
+MANY = 15  # kills, of which something can be said; those of the fast set are too few
 ANY_MOMENT = 0.2  # share of the kills that fall anywhere in the time of a command, its start and its index files too
 
 
@@ -55,11 +56,11 @@ def whole(undisturbed: Undisturbed, other: Path, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="module")
 def fallen() -> Iterator[Counter[str]]:
-    """Counts where the kills fell; most are to fall where there is something to lose."""
+    """Counts where the kills fell; of many, most are to fall where there is something to lose."""
     where: Counter[str] = Counter()
     yield where
     print(f"kills: {dict(where)}")
-    assert where["between commits"] > 0.6 * where.total(), where
+    assert where.total() < MANY or where["between commits"] > 0.6 * where.total(), where
 
 
 def held_after_switch(collection: Path) -> dict[str, Held]:

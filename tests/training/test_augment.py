@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -44,6 +44,7 @@ def test_a_crop_of_a_square_keeps_its_share_and_is_not_distorted_much(seed: int,
 
 
 @given(seeds, st.one_of(st.just(WHOLE), boxes()), st.floats(0.05, 1))
+@example(0, WHOLE, 1.0)
 def test_a_part_lies_within_the_box_and_keeps_its_share(
     seed: int, box: tuple[float, float, float, float], least: float
 ) -> None:
