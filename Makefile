@@ -48,7 +48,7 @@ test: lint  ## style, types and the fast tests
 	$(PYTEST) $(PYTEST_ARGS)
 
 test-slow: $(STAMP)  ## every test, the long amounts too
-	$(PYTEST) -m 'slow or not slow' $(PYTEST_ARGS)
+	$(PYTEST) -m 'slow or not slow' --hypothesis-profile new $(PYTEST_ARGS)
 
 docs: $(STAMP)  ## rewrite docs/settings.md from the settings table
 	$(BIN)/python docs/make_settings.py

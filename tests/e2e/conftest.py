@@ -51,6 +51,7 @@ SCREENS = (Screen("desktop", DESKTOP), Screen("phone", PHONE))
 OpenPage = Callable[..., Page]
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One of several test processes does all of these, so that there is one browser and each server once."""
     for item in items:
