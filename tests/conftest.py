@@ -15,8 +15,8 @@ from tests.tiny_model import write_model
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("VISEARCH_SHARED", ROOT.parent / "shared"))
 
-# No deadline: a busy machine is no failure. The fast set draws the same examples each time, so that a change is judged by
-# what it changes; the slow set draws new ones.
+# No deadline: a busy machine is no failure. The fast set draws the same examples each time, so that a change is judged
+# by what it changes; the slow set draws new ones.
 settings.register_profile("same", deadline=None, derandomize=True)
 settings.register_profile("new", deadline=None)
 settings.load_profile("same")
