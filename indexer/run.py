@@ -183,7 +183,8 @@ def _detector(job: Job) -> Detector | None:
     detector = find_detector()
     if detector is None:
         raise UsageError(
-            "--objects needs a detector: `visearch models pull yolox_nano`, or name one with VISEARCH_DETECTOR"
+            "--objects needs a detector: name one with VISEARCH_DETECTOR (yolox_nano after"
+            " `visearch models pull yolox_nano`, or an .onnx file)"
         )
     return detector
 
