@@ -103,6 +103,7 @@ def _openvino(path: Path, precision: str, threads: int, openvino: Any) -> Progra
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": threads,  # one-thread requests side by side win over one request on all cores
+            "ENABLE_CPU_PINNING": False,  # else two processes of one thread each sit on the same core
         },
     )
     outputs = [name for output in model.outputs for name in output.get_names()]  # some have more than one
