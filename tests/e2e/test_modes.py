@@ -15,6 +15,7 @@ from tests.e2e.store import DEMO, PHOTOS, PRODUCTS, ROOMS, Served, true_box
 ENOUGH_DATA = 4  # HTMLMediaElement.HAVE_ENOUGH_DATA
 ROOM, IN_ROOM = "room-0002", "demo-00005"  # a painting on the wall
 SEEN = PRODUCTS[PHOTOS[SEEN_BY_CAMERA]["product"]]
+SETTLED = "box => Promise.allSettled(box.getAnimations({subtree: true}).map((animation) => animation.finished))"
 
 
 def titles(page: Page) -> Locator:
@@ -43,6 +44,7 @@ def draw(page: Page, screen: Screen, box: tuple[float, float, float, float]) -> 
     press(page.locator("#stage-draw"), screen)
     frame = page.locator("#frame")
     frame.scroll_into_view_if_needed()
+    page.locator(".crop").evaluate(SETTLED)  # it glides to where it begins
     for handle, x, y in (("nw", box[0], box[1]), ("se", box[2], box[3])):
         place = frame.bounding_box()
         grip = page.locator(f"[data-handle={handle}]").bounding_box()
