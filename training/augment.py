@@ -116,12 +116,15 @@ def _map_colours(image: Image.Image, matrix: np.ndarray, offset: float = 0.0) ->
     return image.convert("RGB", tuple(rows.ravel().tolist()))
 
 
-def as_by_phone(random: Random, image: Image.Image) -> Image.Image:
-    """Now and then some of: wrong white balance, blur, noise, JPEG artefacts. Mode RGB, same size."""
+def as_by_phone(random: Random, image: Image.Image, *, balanced: bool = False) -> Image.Image:
+    """Now and then some of: wrong white balance (not if `balanced`), blur, noise, JPEG artefacts.
+
+    Mode RGB, same size.
+    """
     if random.uniform() >= PHONE:
         return image
     balance, blur, noise, jpeg = random.uniform(size=4) < (PHONE_BALANCE, PHONE_BLUR, PHONE_NOISE, PHONE_JPEG)
-    if balance:
+    if balance and not balanced:
         red, blue = np.exp(random.uniform(-BALANCE, BALANCE, 2))
         image = _map_colours(image, np.diag([red, 1.0, blue]))
     if blur:

@@ -122,17 +122,19 @@ class Batches:
         schedule = recipe.schedule
         self.sets = data.sets
         self.size = recipe.embedding.train_size or recipe.embedding.size
-        self.crop, self.jitter, self.seed = schedule.crop, schedule.jitter, recipe.seed
+        self.seed = recipe.seed
         self.rank, self.world = rank, world
         self.heads = tuple(data.classes)
         class_ids = {head: {name: place for place, name in enumerate(names)} for head, names in data.classes.items()}
         self.labels = [_labels(each, class_ids) for each in data.sets]
         sizes = [len(each.samples) for each in data.sets]
-        weights = {each.name: each.weight for each in recipe.data}
+        own = {each.name: each for each in recipe.data}
+        self.crops = [schedule.crop if (crop := own[each.name].crop) is None else crop for each in data.sets]
+        self.jitters = [schedule.jitter if (jitter := own[each.name].jitter) is None else jitter for each in data.sets]
         shares: dict[str, list[float]] = {
             "uniform": [1.0] * len(sizes),
             "proportional": [float(size) for size in sizes],
-            "weighted": [weights[each.name] for each in data.sets],
+            "weighted": [own[each.name].weight for each in data.sets],
         }
         self.mix = Mix(sizes, shares[schedule.mix], schedule.batch * world, recipe.seed)
         self.steps_per_epoch = schedule.steps_per_epoch or self.mix.steps_per_epoch()
@@ -154,7 +156,7 @@ class Batches:
         for row, (number, turn) in enumerate(slots):
             random = np.random.default_rng((self.seed, number, turn, 1))
             place = self.mix.picture(number, turn)
-            place, pixels[row] = self._view(self.sets[number], place, random, unreadable)
+            place, pixels[row] = self._view(number, place, random, unreadable)
             known = [(head, int(ids[place])) for head, ids in self.labels[number].items() if ids[place] >= 0]
             for head, class_id in known:
                 labels[head][0].append(row)
@@ -169,13 +171,14 @@ class Batches:
         )
 
     def _view(
-        self, data_set: DataSet, place: int, random: np.random.Generator, unreadable: list[tuple[Path, str]]
+        self, number: int, place: int, random: np.random.Generator, unreadable: list[tuple[Path, str]]
     ) -> tuple[int, U8]:
-        """The place and the pixels of a picture, or of another of its set where it cannot be used."""
+        """The place and the pixels of a picture of set `number`, or of another of it where that cannot be used."""
+        data_set, crop, jitter = self.sets[number], self.crops[number], self.jitters[number]
         for _ in range(REPLACEMENTS):
             sample = data_set.samples[place]
             try:
-                return place, view(sample.path, sample.box, self.size, self.crop, self.jitter, random)
+                return place, view(sample.path, sample.box, self.size, crop, jitter, random)
             except (ImageError, BoxError) as error:
                 unreadable.append((sample.path, error.message))
             place = int(random.integers(len(data_set.samples)))
@@ -260,7 +263,9 @@ def view(path: Path, box: images.Box, size: int, crop: float, jitter: float, ran
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if jitter:
         image = augment.change_colours(random, image, jitter)
-    return on_white(np.asarray(augment.as_by_phone(random, image)), (size, size))  # last: white as in use
+    return on_white(
+        np.asarray(augment.as_by_phone(random, image, balanced=not jitter)), (size, size)
+    )  # last: white as in use
 
 
 def _labels(data_set: DataSet, class_ids: dict[str, dict[str, int]]) -> dict[str, I64]:

@@ -81,6 +81,8 @@ class Data:
         unseen: files of class names (one a line) that must never be trained on: a row with one is an error.
         min_area: objects of less than this share of the picture are left out.
         weight: pictures it has in a batch, relative to others, where `mix` is "weighted".
+        crop, jitter: as in `[schedule]`, for this set alone. A jitter of 0 leaves all colours as they are: for products
+            that differ in a colour, in pictures whose light varies by itself.
     """
 
     name: str
@@ -92,6 +94,8 @@ class Data:
     unseen: tuple[Path, ...] = ()
     min_area: Share = 0.0
     weight: Above = 1.0
+    crop: Share | None = None
+    jitter: Amount | None = None
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training import checkpoint, data, distributed, optim, validation
+from training import checkpoint, cpu, data, distributed, optim, validation
 from training.batches import Batches
 from training.checkpoint import BEST, LAST, Checkpoint, Weights
 from training.data import TrainingData
@@ -81,10 +81,12 @@ def _train(
 
     # Model
     if device.type == "cpu":
-        torch.set_num_threads(distributed.threads(process.world))
+        cpu.prepare(distributed.threads(process.world))
     torch.manual_seed(recipe.seed)
     model = Unified(recipe.backbone, recipe.embedding).to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if device.type == "cpu":
+        cpu.large_depthwise_in_float32(model)
     if not model.new_parameters():
         course.warm = 0  # nothing that a warm start could train: all steps are end to end
     shipped = deepcopy(model)  # takes the weights that are validated and shipped

@@ -188,6 +188,24 @@ def test_a_padded_view_is_what_the_model_sees_in_use(tmp_path: Path, monkeypatch
         assert np.array_equal(shown == 255, used == 255)
 
 
+def test_a_set_may_be_cropped_and_coloured_in_its_own_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(augment, "PHONE", 1.0)
+    monkeypatch.setattr(augment, "PHONE_BALANCE", 1.0)
+    for folder in ("plain", "coloured"):
+        (tmp_path / folder / "grey").mkdir(parents=True)
+        Image.new("RGB", (64, 64), (120, 120, 120)).save(tmp_path / folder / "grey" / "0.png")
+    recipe = recipe_of(
+        Data("plain", tmp_path / "plain", heads={"h": "class"}, crop=1.0, jitter=0.0),
+        Data("coloured", tmp_path / "coloured", heads={"h": "class"}),
+        schedule=replace(SCHEDULE, batch=12, jitter=0.3, crop=0.2),
+    )
+    batches = batches_of(recipe)
+    assert (batches.crops, batches.jitters) == ([1.0, 0.2], [0.0, 0.3])
+    images = batches.make(0).images.float().mean(dim=(1, 2))
+    spread = images.amax(dim=1) - images.amin(dim=1)  # of red, green and blue
+    assert sum(spread < 2) == 6
+
+
 def test_colours_and_cameras_leave_the_white_around_a_box_white(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

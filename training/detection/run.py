@@ -16,7 +16,7 @@ from threading import Event
 import torch
 from torch import Tensor, nn
 
-from training import checkpoint, distributed
+from training import checkpoint, cpu, distributed
 from training.checkpoint import BEST, DETECTOR, LAST, Checkpoint
 from training.detection import export, loss, measure, scenes
 from training.detection.model import Network, start_network, take_over
@@ -62,7 +62,7 @@ def _train(recipe: DetectorRecipe, out: Path, resume: bool, progress: bool, inte
 
     # Model
     if device.type == "cpu":
-        torch.set_num_threads(distributed.threads(1))
+        cpu.prepare(distributed.threads(1))
     torch.manual_seed(recipe.seed)
     network = Network(len(labels)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     ours_of_start = torch.tensor([labels.index(recipe.label(name)) for name in names], device=device)
