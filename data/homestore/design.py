@@ -89,6 +89,12 @@ class Design:
         raise NotImplementedError
 
 
+@lru_cache(maxsize=256)
+def model_of(design: Design) -> Model:
+    """`design.model()`, kept: furnishing tries a product in many places. Its arrays must not be changed."""
+    return design.model()
+
+
 def choice(*values: str) -> Any:
     """A field that is one of these words."""
     return dataclasses.field(metadata={"choice": values})

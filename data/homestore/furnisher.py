@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from data.homestore import shell as built
 from data.homestore.catalogue import Product
-from data.homestore.design import Top
+from data.homestore.design import Top, model_of
 from data.homestore.mesh import Floats, Parts, bounds, move, turn
 from data.homestore.products import textiles
 
@@ -81,7 +81,7 @@ class Furnisher:
         """
         if product is None:
             return None
-        model = product.design.model()
+        model = model_of(product.design)
         parts = move(turn(model.parts, degrees), (x, y, 0))
         low, high = bounds(parts)
         rect = (low[0] - margin, low[1] - margin, high[0] + margin, high[1] + margin)
@@ -137,7 +137,7 @@ class Furnisher:
         """Stand a product with its back to a wall; without `along`, wherever it fits."""
         if product is None:
             return None
-        low, high = bounds(product.design.model().parts)
+        low, high = bounds(model_of(product.design).parts)
         half, back = float(high[0] - low[0]) / 2, float(high[1])
         length = self.space.length(side)
         tries = (
@@ -179,7 +179,7 @@ class Furnisher:
         """Hang a product with its middle at height z, where the wall is free."""
         if product is None:
             return None
-        parts = product.design.model().parts
+        parts = model_of(product.design).parts
         low, high = bounds(parts)
         half, tall = float(high[0] - low[0]) / 2, float(high[2])
         length = self.space.length(side)
@@ -222,7 +222,7 @@ class Furnisher:
         """Hang a lamp from the ceiling."""
         if product is None:
             return None
-        model = product.design.model()
+        model = model_of(product.design)
         at = (x, y, self.space.height)
         made = Placed(
             product, move(model.parts, at), bulbs=[(bx + x, by + y, bz + at[2]) for bx, by, bz in model.bulbs]
@@ -234,7 +234,7 @@ class Furnisher:
         """Lay a rug, pushed inside the walls; furniture may stand on it."""
         if product is None:
             return None
-        parts = turn(product.design.model().parts, degrees)
+        parts = turn(model_of(product.design).parts, degrees)
         low, high = bounds(parts)
         w, d = self.space.width, self.space.depth
         x = min(max(x, 0.05 - low[0]), w - 0.05 - high[0])
@@ -269,7 +269,7 @@ class Furnisher:
         """Set a small product on a piece of furniture; `at` from -0.5 to 0.5 along it."""
         if owner is None or product is None or not owner.tops:
             return None
-        model = product.design.model()
+        model = model_of(product.design)
         low, high = bounds(model.parts)
         wide = type(product.design).__name__ == "Television"
         radius = float(max(high[0] - low[0], high[1] - low[1])) / 2
