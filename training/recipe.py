@@ -106,11 +106,13 @@ class Proxies:
         sampled: classes a step for each head, the batch's own always among them; banks of fewer classes use all.
         optimizer: "sgd" (sparse, no momentum, as published) or "adam" (sparse moments, three times the memory).
         rate: learning rate; 0 means 10 times that of the new layers, as published.
+        imprint: begin with what the start model makes of a few pictures of each class, not at random (imprint.py).
     """
 
     sampled: Count = 2048
     optimizer: Literal["sgd", "adam"] = "sgd"
     rate: Amount = 0.0
+    imprint: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from training.batches import Batches
 from training.checkpoint import BEST, LAST, Checkpoint, Weights
 from training.data import TrainingData
 from training.distributed import Process
+from training.imprint import imprint
 from training.libraries import import_timm
 from training.model import Unified
 from training.proxies import GradNorm, ProxyBank, head_losses
@@ -97,6 +98,8 @@ def _train(
         head: ProxyBank(len(names), recipe.embedding, recipe.proxies, np.random.default_rng((recipe.seed, number)))
         for number, (head, names) in enumerate(pictures.classes.items())
     }
+    if recipe.proxies.imprint and not saved:
+        imprint(banks, model, pictures, recipe, process)
     gradnorm = GradNorm(banks) if schedule.balance == "gradnorm" else None
     optimizer = optim.build(model, recipe)
     scaler = torch.amp.GradScaler(device.type, enabled=schedule.precision == "fp16")
