@@ -50,13 +50,14 @@ class Batch:
     Attributes:
         images: uint8 [n, size, size, 3], RGB.
         labels: head -> (rows int64 [m], class ids int64 [m]); every head is there, some with m = 0.
-        unlabelled: rows int64 of pictures without any label.
+        held: rows int64 of the pictures that are held to the start model: those without any label, and those of data
+            sets with `distill`.
         unreadable: (path, reason) of pictures that could not be decoded; others of their data set are in their place.
     """
 
     images: Tensor
     labels: dict[str, tuple[Tensor, Tensor]]
-    unlabelled: Tensor
+    held: Tensor
     unreadable: list[tuple[Path, str]] = field(default_factory=list)
 
     def pin_memory(self) -> Batch:
@@ -65,7 +66,7 @@ class Batch:
             self,
             images=self.images.pin_memory(),
             labels={head: (rows.pin_memory(), ids.pin_memory()) for head, (rows, ids) in self.labels.items()},
-            unlabelled=self.unlabelled.pin_memory(),
+            held=self.held.pin_memory(),
         )
 
 
@@ -131,6 +132,7 @@ class Batches:
         own = {each.name: each for each in recipe.data}
         self.crops = [schedule.crop if (crop := own[each.name].crop) is None else crop for each in data.sets]
         self.jitters = [schedule.jitter if (jitter := own[each.name].jitter) is None else jitter for each in data.sets]
+        self.distilled = [own[each.name].distill for each in data.sets]
         shares: dict[str, list[float]] = {
             "uniform": [1.0] * len(sizes),
             "proportional": [float(size) for size in sizes],
@@ -151,7 +153,7 @@ class Batches:
         slots = joint[self.rank * each : (self.rank + 1) * each]
         pixels = np.empty((len(slots), self.size, self.size, 3), np.uint8)
         labels: dict[str, tuple[list[int], list[int]]] = {head: ([], []) for head in self.heads}
-        unlabelled: list[int] = []
+        held: list[int] = []
         unreadable: list[tuple[Path, str]] = []
         for row, (number, turn) in enumerate(slots):
             random = np.random.default_rng((self.seed, number, turn, 1))
@@ -161,12 +163,12 @@ class Batches:
             for head, class_id in known:
                 labels[head][0].append(row)
                 labels[head][1].append(class_id)
-            if not known:
-                unlabelled.append(row)
+            if not known or self.distilled[number]:
+                held.append(row)
         return Batch(
             torch.from_numpy(pixels),
             {head: (_int64(rows), _int64(ids)) for head, (rows, ids) in labels.items()},
-            _int64(unlabelled),
+            _int64(held),
             unreadable,
         )
 

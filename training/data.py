@@ -153,13 +153,18 @@ def _area(row: Row) -> float:
 def _check_classes(
     source: recipe.Data, chosen: Sequence[Sample], usable: Sequence[Sample], left_out: Sequence[Skipped]
 ) -> None:
-    """No picture, or none of a class, may be left after those that cannot be read are out."""
+    """Pictures, and some of each class, must be left after those that cannot be read are out.
+
+    Not of a class that is one picture: it is only left out.
+    """
     if not usable:
         first = next(each for each in left_out if each.path == chosen[0].path)
         raise UsageError(
             f"data.{source.name}: no picture can be used of {len(chosen)}; the first is {first.path}: {first.reason}"
         )
-    for head in source.heads:
+    for head, column in source.heads.items():
+        if column == formats.PICTURE:
+            continue
         left = {sample.labels.get(head) for sample in usable}
         lost = {sample.labels[head] for sample in chosen if head in sample.labels} - left
         if lost:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from training import layouts
@@ -25,7 +26,18 @@ def rows(path: Path, format: str = "") -> Iterator[Row]:
     Raises:
         UsageError: what the format needs is not there or not of that format.
     """
-    return _READERS[format or guess(path)](path)
+    folder = path if path.is_dir() else path.parent
+    for row in _READERS[format or guess(path)](path):
+        if row.path is None:
+            yield row
+        else:
+            yield replace(
+                row, columns={PICTURE: Path(os.path.relpath(row.path, folder)).as_posix()} | dict(row.columns)
+            )
+
+
+PICTURE = "picture"
+"""A column of every row: the picture's own path. A head of it learns to tell pictures apart by any part of them."""
 
 
 def guess(path: Path) -> str:

@@ -74,13 +74,16 @@ class Data:
         path: a folder of classes, or the file or folder that `format` says.
         format: folder, manifest, scenes (objects with boxes: scenes.jsonl of the home store), cub200, cars196, sop,
             inshop, stl; "" guesses from the path.
-        heads: head -> the column (metadata key) that holds its label. Empty: unlabelled pictures, for `retention`.
+        heads: head -> the column (metadata key) that holds its label; the column `picture` makes every picture a class
+            of its own, whose crops are to find each other. Empty: unlabelled pictures, for `retention`.
         where: only rows whose column has this value, or one of these values; a text that ends in .txt names a file of
             them, one a line. The published benchmarks give their training split where nothing is said of `split`.
         exclude: not rows whose column has one of these values, said in the same ways.
         unseen: files of class names (one a line) that must never be trained on: a row with one is an error.
         min_area: objects of less than this share of the picture are left out.
         weight: pictures it has in a batch, relative to others, where `mix` is "weighted".
+        distill: its pictures are held to the start model as unlabelled ones are (`retention.distill`). For a catalogue:
+            photos then move to what its pictures were to begin with, and what they had in common is not forgotten.
         crop, jitter: as in `[schedule]`, for this set alone. A jitter of 0 leaves all colours as they are: for products
             that differ in a colour, in pictures whose light varies by itself.
     """
@@ -94,6 +97,7 @@ class Data:
     unseen: tuple[Path, ...] = ()
     min_area: Share = 0.0
     weight: Above = 1.0
+    distill: bool = False
     crop: Share | None = None
     jitter: Amount | None = None
 
@@ -122,7 +126,7 @@ class Retention:
     Attributes:
         distill: weight of the mean squared error between the cosine matrix of the batch's embeddings and that of the
             embeddings which the start model gives; 0 is off.
-        distill_on: "unlabelled" or "all" pictures of the batch.
+        distill_on: "unlabelled" pictures of the batch (and those of data sets with `distill`), or "all".
         layer_decay: rate of a layer = backbone rate x layer_decay^(layers above it); 1 is the same rate everywhere.
         average: share of the trained weights in the end result; the rest are those after the warm start (WiSE-FT).
     """
@@ -329,7 +333,8 @@ def _problems(recipe: Recipe) -> Iterator[str]:
     for validation in recipe.validation:
         if validation.unseen_by and validation.unseen_by not in heads:
             yield f"validation.{validation.name}.unseen_by: no data set feeds a head {validation.unseen_by}"
-    if retention.distill and retention.distill_on == "unlabelled" and all(each.heads for each in recipe.data):
+    held = [each for each in recipe.data if each.distill or not each.heads]
+    if retention.distill and retention.distill_on == "unlabelled" and not held:
         yield 'retention.distill_on: no data set is unlabelled (without heads); add one, or distill on "all"'
 
     if schedule.epochs + schedule.warm_epochs == 0:

@@ -192,7 +192,7 @@ def _train(
                     embeddings, activations = network(images)
                 losses = head_losses(banks, activations, batch.labels, sampling)
                 balanced = gradnorm.balance(losses, shared) if gradnorm and losses else sum(losses.values())
-                rows = batch.unlabelled if retention.distill_on == "unlabelled" else torch.arange(len(images))
+                rows = batch.held if retention.distill_on == "unlabelled" else torch.arange(len(images))
                 if start and len(rows) > 1:
                     rows = rows.to(device, non_blocking=True)
                     with torch.autocast(device.type, autocast, enabled=autocast is not None):

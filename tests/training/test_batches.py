@@ -96,7 +96,7 @@ def batches_of(recipe: Recipe, rank: int = 0, world: int = 1) -> Batches:
 
 def assert_same(left: Batch, right: Batch) -> None:
     assert torch.equal(left.images, right.images)
-    assert torch.equal(left.unlabelled, right.unlabelled)
+    assert torch.equal(left.held, right.held)
     assert left.labels.keys() == right.labels.keys()
     for head, parts in left.labels.items():
         assert all(torch.equal(one, other) for one, other in zip(parts, right.labels[head], strict=True))
@@ -120,7 +120,14 @@ def test_a_picture_counts_for_every_head_it_is_labelled_for_and_no_other(recipe:
     colour, kind = (set(batch.labels[head][0].tolist()) for head in ("colour", "kind"))
     assert len(kind) == 2
     assert kind < colour
-    assert set(batch.unlabelled.tolist()) == set(range(6)) - colour
+    assert set(batch.held.tolist()) == set(range(6)) - colour
+
+
+def test_a_labelled_set_may_be_held_to_the_start_model_too(recipe: Recipe) -> None:
+    batch = batches_of(replace(recipe, data=(recipe.data[0], replace(recipe.data[1], distill=True)))).make(0)
+    small = set(batch.labels["colour"][0].tolist()) - set(batch.labels["kind"][0].tolist())
+    assert set(batch.held.tolist()) == small
+    assert len(small) == 3
 
 
 def test_the_same_batches_whatever_the_workers_and_wherever_one_begins(recipe: Recipe) -> None:
@@ -136,7 +143,7 @@ def test_processes_share_out_the_joint_batch(recipe: Recipe) -> None:
     joint = batches_of(replace(recipe, schedule=replace(recipe.schedule, batch=12))).make(4)
     parts = [batches_of(recipe, rank, 2).make(4) for rank in range(2)]
     assert torch.equal(torch.cat([part.images for part in parts]), joint.images)
-    assert sum(len(part.unlabelled) for part in parts) == len(joint.unlabelled)
+    assert sum(len(part.held) for part in parts) == len(joint.held)
 
 
 def test_every_process_sees_every_set(recipe: Recipe) -> None:
@@ -145,7 +152,7 @@ def test_every_process_sees_every_set(recipe: Recipe) -> None:
     for step in range(3):
         for rank in range(2):
             batch = batches_of(two, rank, 2).make(step)
-            assert len(batch.labels["colour"][0]) == len(batch.unlabelled) == 3
+            assert len(batch.labels["colour"][0]) == len(batch.held) == 3
 
 
 def test_a_box_is_what_is_shown_with_a_little_around_it(tmp_path: Path) -> None:

@@ -94,6 +94,16 @@ def test_small_objects_are_left_out(tmp_path: Path) -> None:
     assert read.classes == {"product": ("1", "2", "large by its box")}
 
 
+def test_every_picture_may_be_a_class_of_its_own(tmp_path: Path) -> None:
+    save_all(tmp_path / "set" / "boot", range(2))
+    save_all(tmp_path / "set" / "clog", range(5, 6))
+    (tmp_path / "set" / "clog" / "empty.png").touch()
+    read = data.read(made(Data("set", tmp_path / "set", heads={"kind": "class", "one": "picture"})))
+    own = tuple(path.relative_to(tmp_path / "set").as_posix() for path in sorted((tmp_path / "set").glob("*/*.*")))
+    assert read.classes == {"kind": ("boot", "clog"), "one": tuple(name for name in own if "empty" not in name)}
+    assert [each.path.name for each in read.skipped] == ["empty.png"]
+
+
 # What cannot be used
 
 
@@ -149,7 +159,10 @@ def test_files_that_are_no_pictures_never_stop_a_run(shared: Path) -> None:
 
 
 MISTAKES = [
-    ({"heads": {"kind": "colour"}}, "data.shoes: {set} has no column colour; there are box, domain, kind, sku, split"),
+    (
+        {"heads": {"kind": "colour"}},
+        "data.shoes: {set} has no column colour; there are box, domain, kind, picture, sku, split",
+    ),
     ({"heads": {"kind": "kind"}, "where": {"colour": ("red",)}}, "data.shoes: {set} has no column colour; there are "),
     ({"where": {"split": ("test",)}}, "data.shoes: {set} has no pictures of those asked for"),
     ({"min_area": 1.1}, "data.shoes: {set} has no pictures of those asked for"),
@@ -346,6 +359,10 @@ def test_the_shipped_recipe_never_trains_on_what_is_to_stay_unseen(
     forbidden = ("ikea", "fashion-products-small", "cars196", "flickrlogos27", "car-logos", "groceries5k-boxes")
     paths = {str(sample.path) for each in read.sets for sample in each.samples}
     assert not [path for path in paths if any(f"/{name}/" in path for name in forbidden)]
-    labelled = {str(sample.path) for each in read.sets if each.heads for sample in each.samples}
-    assert not [path for path in labelled if "/imagenet-samples/" in path or "/natural-free/" in path]
+    labelled = {(str(sample.path), head) for each in read.sets for sample in each.samples for head in sample.labels}
+    assert not [path for path, _ in labelled if "/imagenet-samples/" in path]
+    # Each is told from the others, by nothing that anybody said of it.
+    assert {head for path, head in labelled if "/natural-free/" in path} == {"photo"}
+    assert {source.name for source in unified.data if "photo" in source.heads} == {"natural"}
+    assert next(source.heads["photo"] for source in unified.data if "photo" in source.heads) == "picture"
     assert read.skipped == ()
