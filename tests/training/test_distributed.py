@@ -39,7 +39,7 @@ def recipe(tmp_path: Path) -> Recipe:
         Data("two", folder_of_classes(tmp_path / "two", 3, ("red", "blue"), seed=40), heads={"colour": "class"}),
         Data("loose", loose_pictures(tmp_path / "loose")),
         embedding=replace(EMBEDDING, dropout=0.0),
-        proxies=Proxies(sampled=2),
+        proxies=Proxies(sampled=2, imprint=True),
         schedule=replace(SCHEDULE, batch=5, warm_epochs=1, epochs=1, steps_per_epoch=2, decay="step"),
     )
 

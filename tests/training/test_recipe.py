@@ -220,6 +220,10 @@ def test_what_contradicts_itself_is_found_before_anything_runs(
     assert error.value.message.startswith(f"recipe own: {message}")
 
 
+def test_a_labelled_set_may_be_what_the_start_model_is_asked_about(own: Path) -> None:
+    recipe.check(recipe.load(own, {"retention.distill": 1.0, "data.shoes.distill": True}))
+
+
 def test_paths_are_relative_to_the_file_and_variables_to_where_one_is(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,6 +299,9 @@ recipes = st.builds(
             exclude=columns,
             unseen=st.just((Path("/u.txt"),)),
             min_area=share,
+            distill=st.booleans(),
+            crop=st.none() | share,
+            jitter=st.none() | share,
         ),
         max_size=3,
     ).map(tuple),
