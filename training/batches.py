@@ -123,20 +123,18 @@ class Batches:
         schedule = recipe.schedule
         self.sets = data.sets
         self.size = recipe.embedding.train_size or recipe.embedding.size
-        self.seed = recipe.seed
+        self.crop, self.jitter, self.seed = schedule.crop, schedule.jitter, recipe.seed
         self.rank, self.world = rank, world
         self.heads = tuple(data.classes)
         class_ids = {head: {name: place for place, name in enumerate(names)} for head, names in data.classes.items()}
         self.labels = [_labels(each, class_ids) for each in data.sets]
         sizes = [len(each.samples) for each in data.sets]
-        own = {each.name: each for each in recipe.data}
-        self.crops = [schedule.crop if (crop := own[each.name].crop) is None else crop for each in data.sets]
-        self.jitters = [schedule.jitter if (jitter := own[each.name].jitter) is None else jitter for each in data.sets]
-        self.distilled = [own[each.name].distill for each in data.sets]
+        by_name = {each.name: each for each in recipe.data}
+        self.sources = [by_name[each.name] for each in data.sets]
         shares: dict[str, list[float]] = {
             "uniform": [1.0] * len(sizes),
             "proportional": [float(size) for size in sizes],
-            "weighted": [own[each.name].weight for each in data.sets],
+            "weighted": [each.weight for each in self.sources],
         }
         self.mix = Mix(sizes, shares[schedule.mix], schedule.batch * world, recipe.seed)
         self.steps_per_epoch = schedule.steps_per_epoch or self.mix.steps_per_epoch()
@@ -163,7 +161,7 @@ class Batches:
             for head, class_id in known:
                 labels[head][0].append(row)
                 labels[head][1].append(class_id)
-            if not known or self.distilled[number]:
+            if not known or self.sources[number].distill:
                 held.append(row)
         return Batch(
             torch.from_numpy(pixels),
@@ -176,7 +174,9 @@ class Batches:
         self, number: int, place: int, random: np.random.Generator, unreadable: list[tuple[Path, str]]
     ) -> tuple[int, U8]:
         """The place and the pixels of a picture of set `number`, or of another of it where that cannot be used."""
-        data_set, crop, jitter = self.sets[number], self.crops[number], self.jitters[number]
+        data_set, source = self.sets[number], self.sources[number]
+        crop = self.crop if source.crop is None else source.crop
+        jitter = self.jitter if source.jitter is None else source.jitter
         for _ in range(REPLACEMENTS):
             sample = data_set.samples[place]
             try:
@@ -265,9 +265,8 @@ def view(path: Path, box: images.Box, size: int, crop: float, jitter: float, ran
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if jitter:
         image = augment.change_colours(random, image, jitter)
-    return on_white(
-        np.asarray(augment.as_by_phone(random, image, balanced=not jitter)), (size, size)
-    )  # last: white as in use
+    image = augment.as_by_phone(random, image, balanced=not jitter)
+    return on_white(np.asarray(image), (size, size))  # last: white as in use
 
 
 def _labels(data_set: DataSet, class_ids: dict[str, dict[str, int]]) -> dict[str, I64]:

@@ -18,6 +18,8 @@ from visearch.formats import SUPPORTED_SUFFIXES
 from visearch.manifest import is_manifest, read_manifest
 
 LABELS = "labels.csv"  # what makes a folder a manifest and its pictures
+PICTURE = "picture"
+"""A column that every row has: its picture's path from the data set's folder."""
 
 
 def rows(path: Path, format: str = "") -> Iterator[Row]:
@@ -28,16 +30,8 @@ def rows(path: Path, format: str = "") -> Iterator[Row]:
     """
     folder = path if path.is_dir() else path.parent
     for row in _READERS[format or guess(path)](path):
-        if row.path is None:
-            yield row
-        else:
-            yield replace(
-                row, columns={PICTURE: Path(os.path.relpath(row.path, folder)).as_posix()} | dict(row.columns)
-            )
-
-
-PICTURE = "picture"
-"""A column of every row: the picture's own path. A head of it learns to tell pictures apart by any part of them."""
+        own = {} if row.path is None else {PICTURE: Path(os.path.relpath(row.path, folder)).as_posix()}
+        yield replace(row, columns={**own, **row.columns})
 
 
 def guess(path: Path) -> str:
