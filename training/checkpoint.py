@@ -88,8 +88,11 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(**values)
 
 
-def load_model(path: Path) -> tuple[Unified, Checkpoint]:
-    """The model of a checkpoint, ready to embed (evaluation mode, on the CPU), and it; raises UsageError."""
+def load_model(path: Path, *others: Path) -> tuple[Unified, Checkpoint]:
+    """The model of a checkpoint, ready to embed (evaluation mode, on the CPU), and it; raises UsageError.
+
+    With `others` of the same architecture, the model has the mean of all their weights (see `soup`).
+    """
     from training import recipe
     from training.model import Unified
 
@@ -99,12 +102,14 @@ def load_model(path: Path) -> tuple[Unified, Checkpoint]:
     read = recipe.from_plain(checkpoint.recipe)
     # The checkpoint holds all weights: those the backbone began with are not needed, and may be gone.
     model = Unified(replace(read.backbone, pretrained=False, weights=None), read.embedding)
-    model.load_state_dict(checkpoint.weights)
+    model.load_state_dict(soup([path, *others]) if others else checkpoint.weights)
     return model.eval(), checkpoint
 
 
 def soup(paths: Sequence[Path]) -> Weights:
-    """The mean of the weights of several checkpoints of one recipe's model (model soup, arXiv 2203.05482).
+    """The mean of the weights of several checkpoints of one architecture (model soup, arXiv 2203.05482).
+
+    That of runs from one start is better than each of them; of runs from different starts it is nothing.
 
     Raises:
         UsageError: they are not of the same architecture.

@@ -13,7 +13,7 @@ import math
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -54,10 +54,11 @@ class Exported:
     flipped: float
 
 
-def export(path: Path, out: Path, pictures: Path | None = None) -> Exported:
+def export(path: Path, out: Path, pictures: Path | None = None, *, others: Sequence[Path] = ()) -> Exported:
     """Write the model of the checkpoint `path` to `out`, all at once or not at all.
 
     Args:
+        others: checkpoints of the same architecture, from the same start; the model is the mean of all of them.
         pictures: a folder of pictures to compare on; None takes those of the recipe's data sets.
 
     Raises:
@@ -66,9 +67,9 @@ def export(path: Path, out: Path, pictures: Path | None = None) -> Exported:
     """
     if out.suffix != ".onnx" or not out.parent.is_dir():
         raise UsageError(f"{out}: must be named .onnx, in a folder that exists")
-    model, checkpoint = checkpoints.load_model(path)
+    model, checkpoint = checkpoints.load_model(path, *others)
     recipe = recipes.from_plain(checkpoint.recipe)
-    text = json.dumps(card(checkpoint))
+    text = json.dumps(card(checkpoint, runs=1 + len(others)))
     files = find_pictures([data.path for data in recipe.data] if pictures is None else [pictures])
     batch = prepare_pictures(files, Card.from_json(text, str(path)))
     try:
@@ -90,13 +91,17 @@ def export(path: Path, out: Path, pictures: Path | None = None) -> Exported:
     return Exported(len(content), len(batch), flipped)
 
 
-def card(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The card of a checkpoint's model: the keys of the contract, and where the model comes from."""
+def card(checkpoint: Checkpoint, *, runs: int = 1) -> dict[str, Any]:
+    """The card of a checkpoint's model: the keys of the contract, and where the model comes from.
+
+    Of the mean of several `runs` nothing was measured when they were validated.
+    """
     recipe = recipes.from_plain(checkpoint.recipe)
     return {
         "contract": CONTRACT,
         **asdict(card_of(recipe)),  # as it was validated
-        "metrics": {name: dict(values) for name, values in checkpoint.metrics.items()},
+        "metrics": {name: dict(values) for name, values in checkpoint.metrics.items()} if runs == 1 else {},
+        "runs": runs,
         "recipe": recipe.name,
         "backbone": recipe.backbone.name,
         "classes": {head: len(names) for head, names in checkpoint.classes.items()},

@@ -144,6 +144,27 @@ def test_the_card_says_where_the_model_comes_from(made: tuple[Path, Unified, Exp
         subprocess.run(command, cwd=Path(__file__).parent, check=True)
 
 
+def test_several_checkpoints_make_the_model_of_their_mean_weights(tmp_path: Path, photos: Path) -> None:
+    one, other = tmp_path / "one.pt", tmp_path / "other.pt"
+    wanted = save_checkpoint(one, recipe(photos), scale=0.5)
+    projection = wanted.get_parameter("projection.weight").detach() * 2  # their mean is 1.0 times that of the start
+    save_checkpoint(other, recipe(photos), scale=1.5)
+    export(one, tmp_path / "mean.onnx", others=[other])
+    model = Embedder(tmp_path / "mean.onnx", "float32")
+    with torch.no_grad():
+        wanted.get_parameter("projection.weight").copy_(projection)
+        pictures = batch(4)
+        embeddings = wanted.embedding(wanted.features(torch.from_numpy(pictures))).numpy()
+    assert np.abs(model.embed(pictures) - embeddings).max() < 0.02
+    (text,) = [prop.value for prop in onnx.load(tmp_path / "mean.onnx").metadata_props if prop.key == "visearch"]
+    assert json.loads(text)["runs"] == 2
+    assert model.card.metrics == {}, "nobody has measured the mean"
+
+    save_checkpoint(other, recipe(photos, embedding=replace(EMBEDDING, dim=32, groups=8)))
+    with pytest.raises(UsageError, match=r"other\.pt: its model is not that of .*one\.pt"):
+        export(one, tmp_path / "none.onnx", others=[other])
+
+
 def test_the_file_names_no_place_of_the_machine_that_made_it(
     made: tuple[Path, Unified, Exported], photos: Path
 ) -> None:
@@ -253,3 +274,6 @@ def test_the_command_writes_a_model_that_can_be_looked_at(
     assert "of the bits of 20 pictures differ" in result.output
     info = CliRunner().invoke(cli, ["models", "info", str(tmp_path / "m.onnx")], catch_exceptions=False)
     assert json.loads(info.output)["name"] == "trial"
+    arguments[2:2] = [str(made[0].parent / "best.pt")]
+    result = CliRunner().invoke(cli, [*arguments, "--pictures", str(photos)], catch_exceptions=False)
+    assert result.exit_code == 0

@@ -85,7 +85,9 @@ def models_info(name: str) -> None:
 
 
 @models_group.command("export")
-@click.argument("checkpoint", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument(
+    "paths", metavar="CHECKPOINT...", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False)
+)
 @click.argument("out", metavar="OUT.onnx", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--pictures",
@@ -93,13 +95,15 @@ def models_info(name: str) -> None:
     help="Compare on the pictures of this folder  [default: those of the recipe's data sets]",
 )
 @option_json
-def models_export(checkpoint: Path, out: Path, pictures: Path | None, as_json: bool) -> None:
+def models_export(paths: tuple[Path, ...], out: Path, pictures: Path | None, as_json: bool) -> None:
     """Make a model file of a CHECKPOINT of `visearch train`, embedding or detector, and check it against the checkpoint
-    on real pictures.
+    on real pictures. Of several checkpoints of embeddings, runs from the same start, the mean of their weights is made
+    a model: often better than each of them.
 
     \b
     Example:
       visearch models export runs/unified/best.pt unified.onnx
+      visearch models export runs/one/last.pt runs/two/last.pt mean.onnx
     """
     from training.libraries import import_timm
 
@@ -108,7 +112,8 @@ def models_export(checkpoint: Path, out: Path, pictures: Path | None, as_json: b
     from training.detection.export import export as export_detector
     from training.export import export as export_model
 
-    if checkpoints.load(checkpoint).kind == checkpoints.DETECTOR:
+    checkpoint, *others = paths
+    if not others and checkpoints.load(checkpoint).kind == checkpoints.DETECTOR:
         made = export_detector(checkpoint, out, pictures)
         if as_json:
             print_json(asdict(made))
@@ -118,7 +123,7 @@ def models_export(checkpoint: Path, out: Path, pictures: Path | None, as_json: b
             f" by at most {made.moved:.4f} from the checkpoint's"
         )
         return
-    exported = export_model(checkpoint, out, pictures)
+    exported = export_model(checkpoint, out, pictures, others=others)
     if as_json:
         print_json(asdict(exported))
         return
