@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 HANDSHAKE_SECONDS = 10.0
 GOODBYE_SECONDS = 2.0  # for a client to take the last bytes and to close its side
+SILENT_SECONDS = 0.25  # after which a client that was answered is taken to have nothing more to send
 PIECE = 65536  # bytes passed on at once
 
 Hand = Callable[[socket.socket, tuple[str, int]], None]
@@ -87,12 +88,25 @@ class TlsFront:
             await asyncio.wait((request, answer), return_when=asyncio.FIRST_COMPLETED)
             if request.done() and not request.result():
                 await asyncio.wait((answer,), timeout=GOODBYE_SECONDS)
+            ended = request.done() and request.result()
             for side in (request, answer):
                 side.cancel()
             await asyncio.wait((request, answer))
+        if not ended:
+            await self._hear_out(reader)
         writer.close()
         with contextlib.suppress(OSError, asyncio.TimeoutError):
             await writer.wait_closed()
+
+    async def _hear_out(self, reader: asyncio.StreamReader) -> None:
+        """Throw away what a client that was answered is still sending: it would not read the answer before it is done.
+
+        Until it ends its side, as whoever has read the answer does, or falls silent.
+        """
+        with contextlib.suppress(OSError, asyncio.TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                while await asyncio.wait_for(reader.read(PIECE), SILENT_SECONDS):
+                    pass
 
     async def _pass_in(self, reader: asyncio.StreamReader, inner: socket.socket) -> bool:
         """Pass on what the client sends; returns whether it was the client that ended it."""

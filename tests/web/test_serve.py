@@ -146,6 +146,17 @@ def test_a_body_over_the_limit_is_refused_with_a_problem(start: Start, https: bo
         assert problem["request_id"]
 
 
+def test_over_https_too_a_client_that_goes_on_sending_gets_its_refusal(start: Start) -> None:
+    served = start(https=True, max_body_megabytes=0.1)
+    connection = served.connect()
+    connection.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+    for _ in range(10):  # the answer has been given long before the last of it
+        time.sleep(0.05)
+        connection.sendall(bytes(100_000))
+    status, body = answer_on(connection)
+    assert status == json.loads(body)["status"] == 413
+
+
 def test_headers_over_the_limit_and_what_is_not_http_are_refused_with_a_problem(start: Start) -> None:
     served = start(max_header_kilobytes=2)
     assert served.get(headers={"Long": "x" * 1000})[0] == 200
