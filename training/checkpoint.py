@@ -96,14 +96,31 @@ def load_model(path: Path, *others: Path) -> tuple[Unified, Checkpoint]:
     from training import recipe
     from training.model import Unified
 
-    checkpoint = load(path)
-    if checkpoint.kind != EMBEDDING:
-        raise UsageError(f"{path}: a checkpoint of another kind of model ({checkpoint.kind})")
+    checkpoint = _load_embedding(path)
     read = recipe.from_plain(checkpoint.recipe)
     # The checkpoint holds all weights: those the backbone began with are not needed, and may be gone.
     model = Unified(replace(read.backbone, pretrained=False, weights=None), read.embedding)
     model.load_state_dict(soup([path, *others]) if others else checkpoint.weights)
     return model.eval(), checkpoint
+
+
+def load_weights(model: Unified, path: Path) -> None:
+    """Give a model the weights that ship of the checkpoint `path`.
+
+    Raises:
+        UsageError: it is no checkpoint, or of a model of another architecture.
+    """
+    weights, own = _load_embedding(path).weights, model.state_dict()
+    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in own.items()}:
+        raise UsageError(f"{path}: a checkpoint of another backbone or embedding than the recipe's")
+    model.load_state_dict(weights)
+
+
+def _load_embedding(path: Path) -> Checkpoint:
+    checkpoint = load(path)
+    if checkpoint.kind != EMBEDDING:
+        raise UsageError(f"{path}: a checkpoint of another kind of model ({checkpoint.kind})")
+    return checkpoint
 
 
 def soup(paths: Sequence[Path]) -> Weights:

@@ -47,6 +47,7 @@ class Unified(nn.Module):
         self.dim = embedding.dim
         self.normalized = embedding.head == "normalized"
         self.relu = embedding.relu
+        self.binary = embedding.binary
         self.dropout = nn.Dropout(embedding.dropout)
         self.batch_norm_frozen = False
 
@@ -91,11 +92,18 @@ class Unified(nn.Module):
         return embedding
 
     def activation(self, embedding: Tensor) -> Tensor:
-        """What the proxies see, float32 [n, D]: ReLU and dropout, or unit length with head "normalized"."""
+        """What the proxies see, float32 [n, D]: ReLU and dropout, or unit length with head "normalized".
+
+        In training a share of the pictures is seen in binary (`embedding.binary`).
+        """
         if self.normalized:
             return functional.normalize(embedding, dim=1)
-        activation: Tensor = self.dropout(functional.relu(embedding) if self.relu else embedding)
-        return activation
+        activation: Tensor = functional.relu(embedding) if self.relu else embedding
+        if self.training and self.binary:
+            chosen = torch.rand(len(activation), 1, device=activation.device) < self.binary
+            activation = torch.where(chosen, binarized(activation), activation)
+        dropped: Tensor = self.dropout(activation)
+        return dropped
 
     def forward(self, images: Tensor) -> Tensor:
         """Activations float32 [n, D] of pictures uint8 [n, height, width, 3]."""
@@ -145,6 +153,16 @@ class Unified(nn.Module):
                 raise UsageError(f"recipe: the backbone gives {list(shape)}, not one vector a picture")
         self.train(training)
         return int(shape[1])
+
+
+def binarized(activation: Tensor) -> Tensor:
+    """What the code says of activations [n, D]: 0 where they are 0 or less, and elsewhere their mean over the picture.
+
+    Gradients pass as if nothing had been done (the straight-through estimator, arXiv 1308.3432).
+    """
+    on = activation > 0
+    level = (activation * on).sum(dim=1, keepdim=True) / on.sum(dim=1, keepdim=True).clamp(min=1)
+    return activation + (on * level - activation).detach()
 
 
 def build_backbone(backbone: recipe.Backbone) -> tuple[nn.Module, tuple[float, ...], tuple[float, ...]]:

@@ -47,6 +47,8 @@ class Embedding:
         projection: a bias-free linear layer from the backbone's features to D; needed where they differ in number.
         groups: of GroupNorm; 0 leaves it out (the rows of Table 1 without it).
         relu, dropout: after it; dropout is a probability.
+        binary: share of the training pictures whose classifiers see the code, not the numbers (`model.binarized`): what
+            is searched in binary is trained in binary too.
         head: "softmax" (bias-free, as published) or "normalized" (LayerNorm, L2-normalised features and proxies:
             arXiv 1811.12649).
         temperature: of the normalized softmax.
@@ -59,6 +61,7 @@ class Embedding:
     groups: Natural = 256
     relu: bool = True
     dropout: Share = 0.5
+    binary: Share = 0.0
     head: Literal["softmax", "normalized"] = "softmax"
     temperature: Above = 0.05
     size: Count = 224
@@ -213,7 +216,14 @@ class Card:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The whole file. `name` is the file's where it says none."""
+    """The whole file.
+
+    Attributes:
+        name: the file's where it says none.
+        begin: a checkpoint of a model of this backbone and embedding whose weights the run begins with, where another
+            run ended. `retention` still holds it to what the backbone knew before either.
+        seed: of everything drawn at random.
+    """
 
     name: str
     backbone: Backbone
@@ -224,6 +234,7 @@ class Recipe:
     schedule: Schedule = Schedule()
     validation: tuple[Validation, ...] = ()
     card: Card = Card()
+    begin: Path | None = None
     seed: Natural = 0
 
 
@@ -316,6 +327,8 @@ def _problems(recipe: Recipe) -> Iterator[str]:
         yield f"embedding.dim: {embedding.dim} is not a multiple of embedding.groups ({embedding.groups})"
     if embedding.groups == embedding.dim:
         yield f"embedding.groups: groups of one number are all 0 after GroupNorm; at most {embedding.dim // 2}"
+    if embedding.binary and (embedding.head == "normalized" or not embedding.relu):
+        yield "embedding.binary: a code is 0 where ReLU makes 0; it needs relu = true and the softmax head"
     if embedding.dropout == 1:
         yield "embedding.dropout: 1 drops everything"
     if recipe.backbone.pretrained and recipe.backbone.weights is not None:

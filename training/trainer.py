@@ -90,8 +90,10 @@ def _train(
         cpu.large_depthwise_in_float32(model)
     if not model.new_parameters():
         course.warm = 0  # nothing that a warm start could train: all steps are end to end
-    shipped = deepcopy(model)  # takes the weights that are validated and shipped
     start = Start(model) if retention.distill else None
+    if recipe.begin is not None and not saved:
+        checkpoint.load_weights(model, recipe.begin)
+    shipped = deepcopy(model)  # takes the weights that are validated and shipped
     average = moving_average(model, schedule.ema) if schedule.ema else None
     warm_weights: Weights | None = None  # those after the warm start
     banks = {

@@ -53,8 +53,8 @@ class Profile:
 
     @cached_property
     def catalogue(self) -> tuple[Product, ...]:
-        """Its products. None of `bench` is the same as, or near-alike to, one of `demo` or `train`."""
-        avoid = {"demo": (), "bench": ("demo",), "train": ("bench",)}[self.name]
+        """Its products. None of `bench` is the same as, or near-alike to, one of another profile."""
+        avoid = {"demo": (), "bench": ("demo",), "train": ("bench",), "train2": ("demo", "bench", "train")}[self.name]
         return tuple(
             catalogue(
                 self.name,
@@ -85,6 +85,8 @@ PROFILES = {
     for p in (
         Profile("demo", sum(SHARES.values()), 92, 154, (640, 480), (270, 360), 256, 7, 4, 3, True, MIXED),
         Profile("train", 1200, 4000, 2000, (320, 240), (240, 320), 224, 4, 4, 4, True, ("train",)),
+        # More products, larger rooms: what lets unseen products be told apart is how many others were seen.
+        Profile("train2", 1600, 2000, 500, (480, 360), (240, 320), 224, 4, 3, 3, False, ("train",)),
         Profile("bench", 2000, 110, 300, (640, 480), (270, 360), 256, 7, 4, 3, False, ("test",)),
     )
 }

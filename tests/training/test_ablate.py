@@ -45,7 +45,11 @@ def test_every_row_changes_what_it_says() -> None:
     assert not by_name[UNIFIED].changes
     assert by_name[UNIFIED].trained
     assert not by_name[BASELINE].trained
-    assert by_name["relu"].changes == {"embedding.dropout": 0.0}
+    assert by_name["relu"].changes == {"embedding.dropout": 0.0, "embedding.binary": 0.0}
+    assert "dropout" not in by_name  # unified is that row already
+    in_binary = {row.name: row for row in rows(replace(BASE, embedding=Embedding(binary=0.5)))}
+    assert in_binary["dropout"].changes == {"embedding.binary": 0.0}
+    assert "binary" in in_binary[UNIFIED].title
     assert by_name["normalized"].changes["embedding.head"] == "normalized"
     assert by_name["proportional"].changes == {"schedule.mix": "proportional"}
     assert by_name["gradnorm"].changes == {"schedule.balance": "gradnorm"}
@@ -89,6 +93,13 @@ def test_code_lengths_are_those_that_the_recipe_has_not() -> None:
             BASE, embedding=Embedding(row.changes["embedding.dim"], groups=row.changes["embedding.groups"])
         )
         recipe.check(changed)
+
+
+def test_every_row_of_a_recipe_that_trains_in_binary_can_be_trained() -> None:
+    base = replace(BASE, embedding=Embedding(binary=0.5))
+    for row in rows(base):
+        changed = {k.removeprefix("embedding."): v for k, v in row.changes.items() if k.startswith("embedding.")}
+        recipe.check(replace(base, embedding=replace(base.embedding, **changed)))
 
 
 def test_a_row_that_changes_nothing_is_left_out() -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from training.libraries import import_timm
-from training.model import Unified
+from training.model import Unified, binarized
 from training.recipe import Backbone, Embedding
 from visearch.errors import UsageError
 
@@ -76,6 +76,27 @@ def test_dropout_is_for_training_only() -> None:
     embedding = torch.ones(200, 64)
     assert model.eval().activation(embedding).eq(1).all()
     assert 0.4 < model.train().activation(embedding).eq(0).float().mean() < 0.6
+
+
+def test_a_share_of_the_training_pictures_is_seen_in_binary() -> None:
+    model = Unified(SMALL, replace(EMBEDDING, binary=0.5))
+    embedding = torch.randn(400, 64)
+    numbers = functional.relu(embedding)
+    assert torch.equal(model.eval().activation(embedding), numbers)
+    seen = model.train().activation(embedding)
+    binary = (seen != numbers).any(dim=1)
+    assert 0.4 < binary.float().mean() < 0.6
+    for row in binary.nonzero()[:20, 0]:
+        on = embedding[row] > 0
+        torch.testing.assert_close(seen[row][on], numbers[row][on].mean().expand(int(on.sum())))
+        assert seen[row][~on].eq(0).all()
+
+
+def test_gradients_pass_through_binary_activations_as_through_the_numbers() -> None:
+    activation = functional.relu(torch.randn(3, 8)).requires_grad_()
+    weight = torch.randn(3, 8)
+    (binarized(activation) * weight).sum().backward()
+    assert torch.equal(activation.grad, weight)
 
 
 def test_the_normalized_head_is_layer_norm_and_unit_length() -> None:

@@ -220,6 +220,22 @@ def test_distillation_holds_the_similarities_of_the_start(colours: Data, loose: 
     assert "retention" in rows(tmp_path / "100.0")[0]["losses"]
 
 
+def test_a_run_begins_where_another_ended(colours: Data, loose: Data, tmp_path: Path) -> None:
+    first = trained(recipe_of(colours, loose), tmp_path / "first")
+    still = schedule(rate=0.0, backbone_rate=0.0)
+    begun = recipe_of(colours, loose, begin=tmp_path / "first" / LAST, schedule=still)
+    second = trained(begun, tmp_path / "second")
+    assert all(torch.equal(second[name], value) for name, value in first.items())
+
+    # What is retained is what the backbone knew, not what the first run made of it.
+    held = replace(begun, retention=Retention(distill=1.0), schedule=replace(still, steps_per_epoch=10))
+    train(held, tmp_path / "held", progress=False)
+    assert [row["losses"]["retention"] for row in rows(tmp_path / "held") if "losses" in row][-1] > 1e-4
+
+    with pytest.raises(UsageError, match=r"last\.pt: a checkpoint of another backbone or embedding than the recipe's"):
+        train(replace(begun, embedding=replace(EMBEDDING, dim=64)), tmp_path / "other", progress=False)
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precisions(colours: Data, tmp_path: Path, precision: str) -> None:
     after = trained(recipe_of(colours, schedule=schedule(precision=precision)), tmp_path / "out")
