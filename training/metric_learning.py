@@ -112,7 +112,7 @@ def training_recipe(base: Recipe, path: Path, format: Format, head: Head) -> Rec
     source = recipe.Data(path.name, path, format, {"class": "class"}, where={"split": ("train",)})
     embedding = replace(base.embedding, head=head)
     if head == "normalized":  # as published: neither ReLU nor dropout
-        embedding = replace(embedding, relu=False, dropout=0.0)
+        embedding = replace(embedding, relu=False, dropout=0.0, binary=0.0)
     return replace(
         base,
         name=f"{base.name}-{path.name}-{head}",
