@@ -131,7 +131,8 @@ class Retention:
             embeddings which the start model gives; 0 is off.
         distill_on: "unlabelled" pictures of the batch (and those of data sets with `distill`), or "all".
         layer_decay: rate of a layer = backbone rate x layer_decay^(layers above it); 1 is the same rate everywhere.
-        average: share of the trained weights in the end result; the rest are those after the warm start (WiSE-FT).
+        average: share of the trained weights in the end result; the rest are those after the warm start (WiSE-FT), or
+            where the recipe says `begin`, those that the run before it began with.
     """
 
     distill: Amount = 0.0

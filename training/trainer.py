@@ -91,11 +91,12 @@ def _train(
     if not model.new_parameters():
         course.warm = 0  # nothing that a warm start could train: all steps are end to end
     start = Start(model) if retention.distill else None
+    warm_weights: Weights | None = None  # those after the warm start; where another run came before, before that one
     if recipe.begin is not None and not saved:
+        warm_weights = weights_of(model)
         checkpoint.load_weights(model, recipe.begin)
     shipped = deepcopy(model)  # takes the weights that are validated and shipped
     average = moving_average(model, schedule.ema) if schedule.ema else None
-    warm_weights: Weights | None = None  # those after the warm start
     banks = {
         head: ProxyBank(len(names), recipe.embedding, recipe.proxies, np.random.default_rng((recipe.seed, number)))
         for number, (head, names) in enumerate(pictures.classes.items())
@@ -178,7 +179,8 @@ def _train(
             validate(log, bar)
         for batch in coming:
             if step == course.warm:
-                warm_weights = weights_of(model)
+                if recipe.begin is None:
+                    warm_weights = weights_of(model)
                 network = _begin_phase(model, recipe, process, warming=False)
             torch.manual_seed(seed_of(recipe.seed, step, process.rank))
             sampling = np.random.default_rng((recipe.seed, step))  # all processes sample the same classes

@@ -232,6 +232,13 @@ def test_a_run_begins_where_another_ended(colours: Data, loose: Data, tmp_path: 
     train(held, tmp_path / "held", progress=False)
     assert [row["losses"]["retention"] for row in rows(tmp_path / "held") if "losses" in row][-1] > 1e-4
 
+    # And so is what the result is averaged with.
+    averaged = replace(begun, retention=Retention(average=0.25))
+    train(averaged, tmp_path / "averaged", progress=False)
+    shipped, untrained = checkpoint.load(tmp_path / "averaged" / LAST).weights, first_weights(averaged)
+    name = "backbone.conv1.0.weight"
+    torch.testing.assert_close(shipped[name], 0.25 * first[name] + 0.75 * untrained[name])
+
     with pytest.raises(UsageError, match=r"last\.pt: a checkpoint of another backbone or embedding than the recipe's"):
         train(replace(begun, embedding=replace(EMBEDDING, dim=64)), tmp_path / "other", progress=False)
 
