@@ -178,7 +178,7 @@ def test_a_file_that_is_no_recipe_is_said(own: Path, tmp_path: Path) -> None:
     cases = {
         str(own): f"{own}: not TOML (",
         str(tmp_path / "gone.toml"): f"{tmp_path / 'gone.toml'}: cannot be read (No such file",
-        "unifeid": "unifeid: no such recipe; name a .toml file or one of paper, smoke, unified, unified_continued, vit",
+        "unifeid": "unifeid: no such recipe; name a .toml file or one of paper, smoke, unified, unified_continued, unified_settled, vit",
     }
     for name, message in cases.items():
         with pytest.raises(UsageError) as error:
@@ -340,7 +340,7 @@ def test_an_override_changes_that_value_and_no_other(data: st.DataObject) -> Non
     assert table["schedule"] == {"epochs": 4}, "the table that is overridden stays as it was"
 
 
-SHIPPED = ["paper", "smoke", "unified", "unified_continued", "vit"]
+SHIPPED = ["paper", "smoke", "unified", "unified_continued", "unified_settled", "vit"]
 
 
 def test_the_recipes_that_ship_can_be_named() -> None:
