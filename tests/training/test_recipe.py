@@ -178,7 +178,7 @@ def test_a_file_that_is_no_recipe_is_said(own: Path, tmp_path: Path) -> None:
     cases = {
         str(own): f"{own}: not TOML (",
         str(tmp_path / "gone.toml"): f"{tmp_path / 'gone.toml'}: cannot be read (No such file",
-        "unifeid": "unifeid: no such recipe; name a .toml file or one of paper, smoke, unified, unified_continued, unified_settled, vit",
+        "unifeid": f"unifeid: no such recipe; name a .toml file or one of {', '.join(SHIPPED)}",
     }
     for name, message in cases.items():
         with pytest.raises(UsageError) as error:
