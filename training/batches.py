@@ -285,4 +285,6 @@ def _int64(values: list[int]) -> Tensor:
 
 
 def _leave_interrupts_to_parent(worker: int) -> None:
+    # Terminals and `timeout` signal all processes at once; a worker that ends first fails the run before it is saved.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -79,7 +80,8 @@ def rarely_saved(recipe: Recipe) -> Recipe:
 
 def start(recipe: Recipe, out: Path) -> subprocess.Popen[bytes]:
     with out.with_suffix(".txt").open("w") as said:
-        return subprocess.Popen([sys.executable, "-c", PROGRAM, json.dumps(to_plain(recipe)), out], stderr=said)
+        command = [sys.executable, "-c", PROGRAM, json.dumps(to_plain(recipe)), out]
+        return subprocess.Popen(command, stderr=said, start_new_session=True)
 
 
 def wait_for(path: Path, changes: int = 1) -> None:
@@ -134,13 +136,16 @@ def test_killed_and_resumed_is_never_killed(
     assert_same_end(never_killed, out)
 
 
-def test_interrupted_it_saves_and_says_so(recipe: Recipe, tmp_path: Path, never_killed: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_saves_and_says_so(
+    recipe: Recipe, tmp_path: Path, never_killed: Path, number: signal.Signals
+) -> None:
     out = tmp_path / "interrupted"
     process = start(rarely_saved(recipe), out)
     wait_for(out / LAST)  # the first update after the end of the first epoch
     before = checkpoint.load(out / LAST).step
     workers = psutil.Process(process.pid).children()
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, number)  # the workers too, as a terminal does
     assert process.wait() == 130
     said = out.with_suffix(".txt").read_text()
     stopped = checkpoint.load(out / LAST).step
