@@ -80,7 +80,7 @@ def rarely_saved(recipe: Recipe) -> Recipe:
 
 def start(recipe: Recipe, out: Path) -> subprocess.Popen[bytes]:
     with out.with_suffix(".txt").open("w") as said:
-        command = [sys.executable, "-c", PROGRAM, json.dumps(to_plain(recipe)), out]
+        command = [sys.executable, "-c", PROGRAM, json.dumps(to_plain(recipe)), str(out)]
         return subprocess.Popen(command, stderr=said, start_new_session=True)
 
 
