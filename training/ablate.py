@@ -70,9 +70,9 @@ FORGETTING = "Against forgetting"
 
 def rows(base: Recipe) -> tuple[Row, ...]:
     """All rows for a recipe; those that change nothing in it, and those made from such a row, are left out."""
-    numbers = {"embedding.binary": 0.0}
-    bare = numbers | {"embedding.dropout": 0.0}
-    plain = bare | {"embedding.relu": False}
+    not_binary = {"embedding.binary": 0.0}
+    nothing_dropped = not_binary | {"embedding.dropout": 0.0}
+    plain = nothing_dropped | {"embedding.relu": False}
     published = plain | {"embedding.head": "normalized"}
     lower = {"schedule.backbone_rate": base.schedule.backbone_rate / 10}
     distill_all: dict[str, Any] = {"retention.distill_on": "all"} if base.retention.distill else {}
@@ -82,8 +82,8 @@ def rows(base: Recipe) -> tuple[Row, ...]:
         Row(BASELINE, EMBEDDING, "ImageNet backbone, random projection, GroupNorm: untrained", trained=False),
         Row("normalized", EMBEDDING, "LayerNorm and normalised softmax (1811.12649)", published),
         Row("groupnorm", EMBEDDING, "softmax and GroupNorm", plain),
-        Row("relu", EMBEDDING, "+ ReLU", bare),
-        Row("dropout", EMBEDDING, "+ dropout", numbers),
+        Row("relu", EMBEDDING, "+ ReLU", nothing_dropped),
+        Row("dropout", EMBEDDING, "+ dropout", not_binary),
         Row(UNIFIED, EMBEDDING, f"+ {'seen in binary' if base.embedding.binary else 'dropout'} = unified"),
         Row("proportional", BALANCE, "no balancing: data sets by their sizes", {"schedule.mix": "proportional"}),
         Row("uniform", BALANCE, "as much of each data set", {"schedule.mix": "uniform"}),

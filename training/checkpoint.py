@@ -110,8 +110,8 @@ def load_weights(model: Unified, path: Path) -> None:
     Raises:
         UsageError: it is no checkpoint, or of a model of another architecture.
     """
-    weights, own = _load_embedding(path).weights, model.state_dict()
-    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in own.items()}:
+    weights = _load_embedding(path).weights
+    if _shapes(weights) != _shapes(model.state_dict()):
         raise UsageError(f"{path}: a checkpoint of another backbone or embedding than the recipe's")
     model.load_state_dict(weights)
 
@@ -123,16 +123,20 @@ def _load_embedding(path: Path) -> Checkpoint:
     return checkpoint
 
 
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in weights.items()}
+
+
 def soup(paths: Sequence[Path]) -> Weights:
     """The mean of the weights of several checkpoints of one architecture (model soup, arXiv 2203.05482).
 
-    That of runs from one start is better than each of them; of runs from different starts it is nothing.
+    That of runs from one start is often better than each of them; of runs from different starts it is nothing.
 
     Raises:
         UsageError: they are not of the same architecture.
     """
     many = [load(path).weights for path in paths]
     for path, weights in zip(paths, many, strict=True):
-        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in many[0].items()}:
+        if _shapes(weights) != _shapes(many[0]):
             raise UsageError(f"{path}: its model is not that of {paths[0]}, so their weights have no mean")
     return {key: torch.stack([w[key].float() for w in many]).mean(dim=0).to(many[0][key].dtype) for key in many[0]}

@@ -156,7 +156,8 @@ class Unified(nn.Module):
 
 
 def binarized(activation: Tensor) -> Tensor:
-    """What the code says of activations [n, D]: 0 where they are 0 or less, and elsewhere their mean over the picture.
+    """What the code says of activations, both float [n, D]: 0 where those are 0 or less, and elsewhere the mean of
+    the picture's numbers above 0.
 
     Gradients pass as if nothing had been done (the straight-through estimator, arXiv 1308.3432).
     """
