@@ -89,7 +89,7 @@ def rows(base: Recipe) -> tuple[Row, ...]:
         Row("uniform", BALANCE, "as much of each data set", {"schedule.mix": "uniform"}),
         Row("gradnorm", BALANCE, "GradNorm", {"schedule.balance": "gradnorm"}),
         *(_alone(base, sets) for sets in families(base)),
-        *(_length(bits) for bits in CODE_LENGTHS),
+        *(_length(bits) for bits in CODE_LENGTHS if base.begin is None),  # a run goes on at the length that it had
         Row("no_distillation", FORGETTING, "no distillation", {"retention.distill": 0.0}),
         Row("distill_all", FORGETTING, "distillation on all pictures", distill_all),
         Row("less_varied", FORGETTING, "less varied: the same without the unlabelled pictures", less),

@@ -2,6 +2,9 @@
 
 Each table of the file is one of the dataclasses below and each key one of its fields, so this module is also the
 reference of the format. Paths are relative to the file; `~`, `$NAME` and `${NAME:-where it is not set}` are expanded.
+
+A recipe may be another with changes: `base = "unified"` (or a path) as its first line, then only what differs. A key
+has the value given here; `[[data]]` and `[[validation]]` go by their names, and one of a new name is added.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from training.tables import Above, Amount, Columns, Count, Natural, Reader, Share, Table, override
+from training.tables import Above, Amount, Columns, Count, Natural, Reader, Share, Table, merge, override
 from visearch.errors import UsageError
 
 SHIPPED = Path(__file__).parent / "recipes"
@@ -47,8 +50,8 @@ class Embedding:
         projection: a bias-free linear layer from the backbone's features to D; needed where they differ in number.
         groups: of GroupNorm; 0 leaves it out (the rows of Table 1 without it).
         relu, dropout: after it; dropout is a probability.
-        binary: share of the training pictures whose classifiers see the code, not the numbers (`model.binarized`): what
-            is searched in binary is trained in binary too.
+        binary: share of the training pictures whose classifiers see the code, not the numbers (`model.binarized`), and
+            of `retention.distill` that is asked of codes: what is searched in binary is trained in binary too.
         head: "softmax" (bias-free, as published) or "normalized" (LayerNorm, L2-normalised features and proxies:
             arXiv 1811.12649).
         temperature: of the normalized softmax.
@@ -260,15 +263,38 @@ def load_as(
             and key.
     """
     file = _find(str(name_or_path), shipped)
+    shown = _shown(file, shipped)
+    table = {"name": file.stem} | override(_table(kind, shipped, file), overrides or {}, shown)
+    return Reader(shown, file.absolute().parent).read(kind, table)
+
+
+def _table(kind: type[Table], shipped: Path, file: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a file, over those of its `base`; `above` are the files that have this one as their base."""
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file}: not TOML ({error})") from None
-    shown = file.stem if file.parent == shipped else str(file)
-    table = {"name": file.stem} | override(table, overrides or {}, shown)
-    return Reader(shown, file.absolute().parent).read(kind, table)
+    if "base" not in table:
+        return table
+    base = table.pop("base")
+    shown = _shown(file, shipped)
+    if not isinstance(base, str):
+        raise UsageError(f"{shown}: base: {base!r} is not the name or path of a recipe")
+    base_file = file.parent / _find(base, shipped)
+    above = (*above, file.resolve())
+    if base_file.resolve() in above:
+        raise UsageError(f"{shown}: base: {base} has, in the end, this recipe as its own base")
+    # Read before it is changed, since its paths are relative to its own file. What it lacks may be given here.
+    start = {"name": base_file.stem} | _table(kind, shipped, base_file, above)
+    reader = Reader(_shown(base_file, shipped), base_file.absolute().parent, must_exist=False)
+    plain = to_plain(reader.read(kind, start))
+    return merge({key: value for key, value in plain.items() if key != "name"}, table)
+
+
+def _shown(file: Path, shipped: Path) -> str:
+    return file.stem if file.parent == shipped else str(file)
 
 
 def names(shipped: Path = SHIPPED) -> list[str]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeGuard, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from visearch.errors import UsageError
 
@@ -203,6 +203,29 @@ def _override_entry(entries: list[Any], dotted: str, value: object, file: str) -
     if value is None:
         return [each for each in entries if each is not named[name]]
     return [value if each is named[name] else each for each in entries]
+
+
+def merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the table of tables with changes: of a table inside, key by key; of an array of tables, likewise by their
+    names, those of new names after the others; any other value is replaced.
+    """
+    merged: dict[str, Any] = dict(table)
+    for key, value in changes.items():
+        before = merged.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            merged[key] = {**before, **value}
+        elif _are_named(before) and _are_named(value):
+            entries = {each["name"]: each for each in before}
+            for each in value:
+                entries[each["name"]] = {**entries.get(each["name"], {}), **each}
+            merged[key] = list(entries.values())
+        else:
+            merged[key] = value
+    return merged
+
+
+def _are_named(entries: object) -> TypeGuard[list[Mapping[str, Any]]]:
+    return isinstance(entries, list) and all(isinstance(each, Mapping) and "name" in each for each in entries)
 
 
 def lines_of(path: Path) -> tuple[str, ...]:

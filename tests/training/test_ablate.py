@@ -50,6 +50,8 @@ def test_every_row_changes_what_it_says() -> None:
     in_binary = {row.name: row for row in rows(replace(BASE, embedding=Embedding(binary=0.5)))}
     assert in_binary["dropout"].changes == {"embedding.binary": 0.0}
     assert "binary" in in_binary[UNIFIED].title
+    begun = {row.name for row in rows(replace(BASE, begin=NOWHERE))}
+    assert by_name.keys() - begun == {f"bits_{bits}" for bits in ablate.CODE_LENGTHS if bits != BASE.embedding.dim}
     assert by_name["normalized"].changes["embedding.head"] == "normalized"
     assert by_name["proportional"].changes == {"schedule.mix": "proportional"}
     assert by_name["gradnorm"].changes == {"schedule.balance": "gradnorm"}

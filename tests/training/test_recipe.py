@@ -38,8 +38,8 @@ def own(tmp_path: Path) -> Path:
     return write(tmp_path, OWN)
 
 
-def write(folder: Path, text: str) -> Path:
-    file = folder / "own.toml"
+def write(folder: Path, text: str, name: str = "own.toml") -> Path:
+    file = folder / name
     file.write_text(text)
     return file
 
@@ -272,6 +272,67 @@ def test_overrides_change_add_and_take_away(own: Path) -> None:
             recipe.load(own, {key: 1})
 
 
+def test_a_recipe_may_be_another_with_changes(own: Path, tmp_path: Path) -> None:
+    save_all(tmp_path / "later" / "more" / "mule", range(6, 9))
+    child = write(
+        tmp_path / "later",
+        """
+        base = "../own.toml"
+        [schedule]
+        epochs = 2
+        [[data]]
+        name = "shoes"
+        weight = 3
+        [[data]]
+        name = "more shoes"
+        path = "more"
+        heads = { kind = "class" }
+        """,
+        "child.toml",
+    )
+    changed = {"schedule.epochs": 2, "data.shoes.weight": 3}
+    expected = recipe.load(own, changed)
+    more = Data("more shoes", tmp_path / "later" / "more", heads={"kind": "class"})
+    assert recipe.load(child) == dataclasses.replace(expected, name="child", data=(*expected.data, more)), (
+        "each path relative to the file that it stands in"
+    )
+    grandchild = write(tmp_path, 'base = "later/child.toml"\nseed = 5', "grandchild.toml")
+    assert recipe.load(grandchild, {"schedule.epochs": 7}).schedule.epochs == 7
+    assert recipe.load(grandchild).seed == 5
+    assert recipe.load(grandchild).data[1] == more
+
+
+def test_the_base_of_a_recipe_may_be_one_that_ships(tmp_path: Path) -> None:
+    child = write(tmp_path, 'base = "smoke"\n[schedule]\nepochs = 3')
+    expected = recipe.load("smoke", {"schedule.epochs": 3})
+    assert recipe.load(child) == dataclasses.replace(expected, name="own")
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ('"own.toml"', "base: own.toml has, in the end, this recipe as its own base"),
+        ('"other.toml"', "base: own.toml has, in the end, this recipe as its own base"),
+        ('"gone.toml"', "gone.toml: cannot be read (No such file or directory)"),
+        ('"gone"', "gone: no such recipe; name a .toml file or one of"),
+        ("3", "base: 3 is not the name or path of a recipe"),
+    ],
+)
+def test_a_base_that_cannot_be_one_is_a_line(tmp_path: Path, base: str, message: str) -> None:
+    write(tmp_path, 'base = "own.toml"', "other.toml")
+    with pytest.raises(UsageError, match=re.escape(message)):
+        recipe.load(write(tmp_path, f"base = {base}"))
+
+
+def test_a_mistake_is_said_of_the_file_that_has_it(own: Path, tmp_path: Path) -> None:
+    child = write(tmp_path, 'base = "own.toml"\n[schedule]\nepoch = 1', "child.toml")
+    with pytest.raises(UsageError, match=re.escape(f"{child}: schedule.epoch: no such key")):
+        recipe.load(child)
+    own.write_text(OWN + "[schedule]\nrats = 1")
+    with pytest.raises(UsageError, match=re.escape(f"{own}: schedule.rats: no such key")):
+        recipe.load(child)
+
+
 def test_an_entry_whose_name_holds_spaces_or_dots_can_be_overridden(own: Path) -> None:
     own.write_text(OWN.replace('"shoes"\npath', '"my shoes v1.2"\npath'))
     assert recipe.load(own, {"data.my shoes v1.2.weight": 3}).data[0].weight == 3
@@ -347,12 +408,18 @@ def test_the_recipes_that_ship_can_be_named() -> None:
     assert recipe.names() == SHIPPED
 
 
+def text_with_bases(name: str) -> str:
+    text = (recipe.SHIPPED / f"{name}.toml").read_text()
+    base = tomllib.loads(text).get("base")
+    return text + text_with_bases(base) if base else text
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_recipe_is_right_wherever_its_pictures_are(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every path of it goes through a variable, so that pictures may lie anywhere."""
-    text = (recipe.SHIPPED / f"{name}.toml").read_text()
+    text = text_with_bases(name)
     variables = set(re.findall(r"\$\{?(\w+)", text))
     for variable in variables:
         monkeypatch.setenv(variable, str(tmp_path / variable))
