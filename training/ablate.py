@@ -76,8 +76,9 @@ def rows(base: Recipe) -> tuple[Row, ...]:
     published = plain | {"embedding.head": "normalized"}
     lower = {"schedule.backbone_rate": base.schedule.backbone_rate / 10}
     distill_all: dict[str, Any] = {"retention.distill_on": "all"} if base.retention.distill else {}
+    not_mixed = {"retention.mixup": 0.0}  # there is nothing to mix then, or nothing to do with it
     less: dict[str, Any] = {f"data.{data.name}": None for data in base.data if not data.heads}
-    less |= distill_all if less else {}
+    less |= distill_all | not_mixed if less else {}
     every = (
         Row(BASELINE, EMBEDDING, "ImageNet backbone, random projection, GroupNorm: untrained", trained=False),
         Row("normalized", EMBEDDING, "LayerNorm and normalised softmax (1811.12649)", published),
@@ -89,10 +90,10 @@ def rows(base: Recipe) -> tuple[Row, ...]:
         Row("uniform", BALANCE, "as much of each data set", {"schedule.mix": "uniform"}),
         Row("gradnorm", BALANCE, "GradNorm", {"schedule.balance": "gradnorm"}),
         *(_alone(base, sets) for sets in families(base)),
-        *(_length(bits) for bits in CODE_LENGTHS if base.begin is None),  # a run goes on at the length that it had
-        Row("no_distillation", FORGETTING, "no distillation", {"retention.distill": 0.0}),
+        *(_length(bits) for bits in CODE_LENGTHS),
+        Row("no_distillation", FORGETTING, "no distillation", {"retention.distill": 0.0} | not_mixed),
         Row("distill_all", FORGETTING, "distillation on all pictures", distill_all),
-        Row("less_varied", FORGETTING, "less varied: the same without the unlabelled pictures", less),
+        Row("less_varied", FORGETTING, "less varied: no unlabelled pictures, distillation on all others", less),
         Row("low_rate", FORGETTING, "a tenth of the backbone's rate", lower),
         Row("layer_decay", FORGETTING, "rates that fall by 0.8 a layer", {"retention.layer_decay": 0.8}),
         *(_average(UNIFIED, f"average_{share}", "", share) for share in (30, 50, 70, 100)),
@@ -106,6 +107,8 @@ def rows(base: Recipe) -> tuple[Row, ...]:
         ),
     )
     kept = [row for row in every if row.name == UNIFIED or not _changes_nothing(row, base)]
+    if base.begin is not None:  # a run goes on with the layers that it had
+        kept = [row for row in kept if row.changes.keys().isdisjoint({"embedding.dim", "embedding.head"})]
     names = {row.name for row in kept}
     return tuple(row for row in kept if names.issuperset(row.made_from))
 
@@ -234,7 +237,7 @@ def _plan(out: Path, base: str, start: Recipe, minutes: float, steps: int, say: 
     file, plain = out / PLAN, recipe.to_plain(start)
     if file.exists():
         plan = json.loads(file.read_text(encoding="utf-8"))
-        if plan["recipe"] != plain or steps not in (0, plan["steps"]):
+        if recipe.from_plain(plan["recipe"]) != start or steps not in (0, plan["steps"]):
             raise UsageError(f"{out} holds rows of another recipe or number of steps; name another folder (--out)")
         return int(plan["steps"])
     if not steps:
@@ -253,7 +256,8 @@ def _pace(base: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
         train(_recipe(base, {}, "pace", PACE_STEPS), Path(folder), progress=False)
         lines = (Path(folder) / LOG).read_text(encoding="utf-8").splitlines()
-    return float([json.loads(line)["images_per_second"] for line in lines if "images_per_second" in line][-1])
+    rows = [json.loads(line) for line in lines]  # a row of fewer steps than others, at the end, would tell less
+    return float([row["images_per_second"] for row in rows if "losses" in row and row["step"] <= PACE_STEPS][-1])
 
 
 def _recipe(base: str, changes: Mapping[str, Any], name: str, steps: int) -> Recipe:

@@ -13,20 +13,17 @@ from training.document import Block, Grid, Heading, Picture, Text
 from training.retrieval import AVERAGE_P20, P1, Result, compare
 from visearch.errors import UsageError
 
-HEADLINES = (
+PLOTTED = (
     ("shop_homestore", P1, "Shop: exact"),
     ("shop_ikea", P1, "Shop: IKEA"),
-    ("lens_homestore_product_box", P1, "Lens: home"),
     ("lens_iconic_seen", P1, "Lens: iconic"),
-    ("lens_iconic_unseen", P1, "Lens: iconic, unseen"),
     ("lens_photos_apart_seen", AVERAGE_P20, "Lens: photos"),
-    ("lens_photos_apart_unseen", AVERAGE_P20, "Lens: photos, unseen"),
     ("flashlight_caltech", AVERAGE_P20, "Flashlight"),
     ("flashlight_crop_category_coco", AVERAGE_P20, "crops"),
     ("browse_clothing", AVERAGE_P20, "Clothing"),
     ("general_ikea_types", P1, "General"),
 )
-"""Task, measure and column of the tables that compare many models."""
+"""Task, measure and name of the lines over the length of the code."""
 
 
 @dataclass(frozen=True)
@@ -48,29 +45,24 @@ def ablation_tables(rows: Sequence[Ablated]) -> Iterator[Block]:
         return
     first = rows[0]
     unified = next((row for row in rows if row.name == ablate.UNIFIED), first)
-    columns = [each for each in HEADLINES if any(each[0] in row.results for row in rows)]
     yield Heading("What each choice is worth")
     yield Text(
-        f"Every row is one model, trained for {max(row.steps for row in rows)} steps on the same pictures, with one"
-        " thing changed. In brackets: the difference from the first row of the table; † where its 95% interval leaves"
-        " out 0. P@1 = Precision@1, AP = Average Precision@20. The columns are tasks of the tables above."
+        f"Every column is one model, trained for {max(row.steps for row in rows)} steps on the same pictures, with one"
+        " thing changed. Percent, one run each; in brackets the difference from the first column and its 95% interval"
+        " (of the same queries), † where that leaves out 0. How much another seed changes is not in the interval."
     )
-    head = ["row", "bits", *(f"{title} {'P@1' if measure == P1 else 'AP'}" for _, measure, title in columns)]
     for table in dict.fromkeys(row.table for row in rows):
         reference = first if table == ablate.EMBEDDING else unified
         chosen = [reference, *(row for row in rows if row.table == table and row is not reference)]
+        titles = [row.title if row is not unified or table == ablate.EMBEDDING else "unified" for row in chosen]
         yield Heading(table, 3)
-        for way in retrieval.WAYS:
-            yield Text({"binary": "Binary:", "float": "The same models in float:"}[way])
-            lines = [
-                [
-                    row.title if row is not unified or table == ablate.EMBEDDING else "unified",
-                    str(row.bits),
-                    *(_against(row, reference, name, measure, way) for name, measure, _ in columns),
-                ]
-                for row in chosen
-            ]
-            yield Grid(head, lines, frozenset(place for place, row in enumerate(chosen) if row is unified))
+        for caption, measure, way in (
+            ("Precision@1, binary:", P1, "binary"),
+            ("Precision@1 of the same models in float:", P1, "float"),
+            ("Average Precision@20, binary, where a query has many right answers:", AVERAGE_P20, "binary"),
+        ):
+            yield Text(caption)
+            yield Grid(["task", *titles], _lines(chosen, measure, way))
     lengths = sorted({row.bits: row for row in rows if row.table == ablate.LENGTH or row is unified}.items())
     if len(lengths) > 1:
         points = {
@@ -79,10 +71,20 @@ def ablation_tables(rows: Sequence[Ablated]) -> Iterator[Block]:
                 for bits, row in lengths
                 if name in row.results
             ]
-            for name, measure, title in columns
-            if "unseen" not in title
+            for name, measure, title in PLOTTED
+            if any(name in row.results for _, row in lengths)
         }
         yield Picture("length.svg", plots.code_length(points), "What longer codes bring.")
+
+
+def _lines(rows: Sequence[Ablated], measure: str, way: str) -> list[list[str]]:
+    """Tasks by models; the first is what the others are compared with."""
+    tasks = {name: result.task for row in rows for name, result in row.results.items()}
+    return [
+        [task.title, *(_against(row, rows[0], name, measure, way) for row in rows)]
+        for name, task in tasks.items()
+        if measure == P1 or not task.one_answer
+    ]
 
 
 def _against(row: Ablated, reference: Ablated, name: str, measure: str, way: str) -> str:
@@ -91,8 +93,9 @@ def _against(row: Ablated, reference: Ablated, name: str, measure: str, way: str
     mean = f"{100 * _mean(row, name, measure, way):.1f}"
     if row is reference or name not in reference.results:
         return mean
-    difference = compare(reference.results[name], row.results[name], measure, way=way)
-    return f"{mean} ({100 * difference.mean:+.1f}{'†' * difference.sure})"
+    change = compare(reference.results[name], row.results[name], measure, way=way)
+    low, high = 100 * change.low, 100 * change.high
+    return f"{mean} ({100 * change.mean:+.1f}, {low:+.1f} to {high:+.1f}){'†' * change.sure}"
 
 
 def read_ablation(out: Path, suite: Sequence[retrieval.Task]) -> list[Ablated]:
@@ -116,11 +119,11 @@ def read_ablation(out: Path, suite: Sequence[retrieval.Task]) -> list[Ablated]:
                 file.parent,
             )
         )
-    if not found:
+    if not found or not (out / ablate.PLAN).exists():
         raise UsageError(f"{out}: no row of an ablation is done there")
     plan = json.loads((out / ablate.PLAN).read_text(encoding="utf-8"))
     order = [row.name for row in ablate.rows(recipe.from_plain(plan["recipe"]))]
-    return sorted(found, key=lambda row: order.index(row.name))
+    return sorted((row for row in found if row.name in order), key=lambda row: order.index(row.name))
 
 
 def _mean(row: Ablated, name: str, measure: str, way: str) -> float:

@@ -120,7 +120,7 @@ def _choose(source: recipe.Data) -> tuple[list[Sample], list[Skipped]]:
             continue
         if not wanted(row.columns, where, source.exclude) or _area(row) < source.min_area:
             continue
-        labels = {head: label for head, key in source.heads.items() if (label := _text(row, key))}
+        labels = {head: label for head, key in source.heads.items() if (label := _label(row, key, source.name))}
         if source.heads and not labels:
             left_out.append(Skipped(row.path, f"no {' or '.join(source.heads.values())}", source.name))
             continue
@@ -131,7 +131,7 @@ def _choose(source: recipe.Data) -> tuple[list[Sample], list[Skipped]]:
         if missing := sorted(used - known):
             raise UsageError(f"{place}: {source.path} has no column {missing[0]}; there are {', '.join(sorted(known))}")
         raise UsageError(f"{place}: {source.path} has no pictures{' of those asked for' if known else ''}")
-    if missing := sorted(set(source.heads.values()) - known):
+    if missing := sorted({*source.heads.values(), *source.exclude} - known):
         raise UsageError(f"{place}: {source.path} has no column {missing[0]}; there are {', '.join(sorted(known))}")
     return chosen, left_out
 
@@ -139,6 +139,12 @@ def _choose(source: recipe.Data) -> tuple[list[Sample], list[Skipped]]:
 def _text(row: Row, column: str) -> str:
     """What a column holds as a text; "" where the row has none."""
     return as_text(row.columns.get(column, ""))
+
+
+def _label(row: Row, column: str, data: str) -> str:
+    """The class that a column names; where the picture is one, its set is in the name: others may have such a file."""
+    text = _text(row, column)
+    return f"{data}/{text}" if text and column == formats.PICTURE else text
 
 
 def _area(row: Row) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = {"binary": "#2563eb", "float": "#9ca3af"}
-LINES = ("#2563eb", "#ea580c", "#16a34a", "#9333ea", "#0891b2", "#be123c", "#a16207", "#4b5563")
+COLOURS_OF_LINES = ("#2563eb", "#ea580c", "#16a34a", "#9333ea", "#0891b2", "#be123c", "#a16207", "#4b5563", "#65a30d")
 HIT, MISS = "#16a34a", "#dc2626"
 HISTOGRAM_BINS = 60
 
@@ -66,7 +67,7 @@ def distances(results: Sequence[Result]) -> bytes:
 def code_length(points: Mapping[str, Sequence[tuple[int, float, float]]]) -> bytes:
     """Lines of (bits, binary, float), fractions, by the name of the measure; float is dashed."""
     figure, (axes,) = _figure(1, height=3.6)
-    for (name, line), colour in zip(points.items(), LINES, strict=False):
+    for (name, line), colour in zip(points.items(), cycle(COLOURS_OF_LINES), strict=False):
         bits = [each[0] for each in line]
         axes.plot(bits, [100 * each[1] for each in line], "o-", color=colour, label=name)
         axes.plot(bits, [100 * each[2] for each in line], "--", color=colour, lw=1)
@@ -89,7 +90,7 @@ def losses(log: Path) -> bytes | None:
     if not lines:
         return None
     figure, (axes,) = _figure(1, height=3.2)
-    for (name, line), colour in zip(lines.items(), LINES, strict=False):
+    for (name, line), colour in zip(lines.items(), cycle(COLOURS_OF_LINES), strict=False):
         axes.plot(*zip(*line, strict=True), color=colour, lw=1.2, label=name)
     axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
     axes.grid(color="#e5e7eb")

@@ -3,8 +3,9 @@
 Each table of the file is one of the dataclasses below and each key one of its fields, so this module is also the
 reference of the format. Paths are relative to the file; `~`, `$NAME` and `${NAME:-where it is not set}` are expanded.
 
-A recipe may be another with changes: `base = "unified"` (or a path) as its first line, then only what differs. A key
-has the value given here; `[[data]]` and `[[validation]]` go by their names, and one of a new name is added.
+A recipe may be another with changes: `base = "unified"` (or a path) as its first line, then only what differs.
+`[[data]]` and `[[validation]]` go by their names, and one of a new name is added. Nothing is taken away, but all of
+the one or the other: `validation = []`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from training.tables import Above, Amount, Columns, Count, Natural, Reader, Share, Table, merge, override
+from training.tables import Above, Amount, Columns, Count, Natural, Reader, Share, Table, merge, override, placed
 from visearch.errors import UsageError
 
 SHIPPED = Path(__file__).parent / "recipes"
@@ -50,8 +51,8 @@ class Embedding:
         projection: a bias-free linear layer from the backbone's features to D; needed where they differ in number.
         groups: of GroupNorm; 0 leaves it out (the rows of Table 1 without it).
         relu, dropout: after it; dropout is a probability.
-        binary: share of the training pictures whose classifiers see the code, not the numbers (`model.binarized`), and
-            of `retention.distill` that is asked of codes: what is searched in binary is trained in binary too.
+        binary: share of the training pictures whose classifiers see the code, not the numbers (`model.binarized`): what
+            is searched in binary is trained in binary too.
         head: "softmax" (bias-free, as published) or "normalized" (LayerNorm, L2-normalised features and proxies:
             arXiv 1811.12649).
         temperature: of the normalized softmax.
@@ -133,6 +134,8 @@ class Retention:
         distill: weight of the mean squared error between the cosine matrix of the batch's embeddings and that of the
             embeddings which the start model gives; 0 is off.
         distill_on: "unlabelled" pictures of the batch (and those of data sets with `distill`), or "all".
+        binary: share of `distill` that is asked of the codes.
+        mixup: share of the unlabelled pictures that are shown mixed with another picture that is held.
         layer_decay: rate of a layer = backbone rate x layer_decay^(layers above it); 1 is the same rate everywhere.
         average: share of the trained weights in the end result; the rest are those after the warm start (WiSE-FT), or
             where the recipe says `begin`, those that the run before it began with.
@@ -140,6 +143,8 @@ class Retention:
 
     distill: Amount = 0.0
     distill_on: Literal["unlabelled", "all"] = "unlabelled"
+    binary: Share = 0.0
+    mixup: Share = 0.0
     layer_decay: Share = 1.0
     average: Share = 1.0
 
@@ -263,13 +268,14 @@ def load_as(
             and key.
     """
     file = _find(str(name_or_path), shipped)
-    shown = _shown(file, shipped)
-    table = {"name": file.stem} | override(_table(kind, shipped, file), overrides or {}, shown)
+    written, shown = _written(shipped, file)
+    table = {"name": file.stem} | override(written, overrides or {}, shown)
     return Reader(shown, file.absolute().parent).read(kind, table)
 
 
-def _table(kind: type[Table], shipped: Path, file: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The values of a file, over those of its `base`; `above` are the files that have this one as their base."""
+def _written(shipped: Path, file: Path, above: tuple[Path, ...] = ()) -> tuple[dict[str, Any], str]:
+    """What a file says over what its `base` does, and how messages call it; `above` have this file as their base."""
+    shown = file.stem if file.parent == shipped else str(file)
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -277,24 +283,19 @@ def _table(kind: type[Table], shipped: Path, file: Path, above: tuple[Path, ...]
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file}: not TOML ({error})") from None
     if "base" not in table:
-        return table
+        return table, shown
     base = table.pop("base")
-    shown = _shown(file, shipped)
     if not isinstance(base, str):
         raise UsageError(f"{shown}: base: {base!r} is not the name or path of a recipe")
-    base_file = file.parent / _find(base, shipped)
+    base_file = _find(base, shipped)
+    if base_file.parent != shipped:
+        base_file = Reader(shown, file.absolute().parent).path(base, "base")
     above = (*above, file.resolve())
     if base_file.resolve() in above:
         raise UsageError(f"{shown}: base: {base} has, in the end, this recipe as its own base")
-    # Read before it is changed, since its paths are relative to its own file. What it lacks may be given here.
-    start = {"name": base_file.stem} | _table(kind, shipped, base_file, above)
-    reader = Reader(_shown(base_file, shipped), base_file.absolute().parent, must_exist=False)
-    plain = to_plain(reader.read(kind, start))
-    return merge({key: value for key, value in plain.items() if key != "name"}, table)
-
-
-def _shown(file: Path, shipped: Path) -> str:
-    return file.stem if file.parent == shipped else str(file)
+    start, base_shown = _written(shipped, base_file, above)
+    start.pop("name", None)
+    return merge(placed(start, base_file.absolute().parent), table), f"{shown} (base {base_shown})"
 
 
 def names(shipped: Path = SHIPPED) -> list[str]:
@@ -358,6 +359,8 @@ def _problems(recipe: Recipe) -> Iterator[str]:
         yield "embedding.binary: a code is 0 where ReLU makes 0; it needs relu = true and the softmax head"
     if embedding.dropout == 1:
         yield "embedding.dropout: 1 drops everything"
+    if retention.mixup and (not retention.distill or all(each.heads for each in recipe.data)):
+        yield "retention.mixup: it mixes unlabelled pictures, for distillation; there is none, or none of those"
     if recipe.backbone.pretrained and recipe.backbone.weights is not None:
         yield "backbone: give pretrained = true or weights, not both"
 

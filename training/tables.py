@@ -42,6 +42,33 @@ Above = Annotated[float, Between(1e-6)]  # a number to divide by
 Columns = Mapping[str, tuple[str, ...]]  # column -> the values meant; one value may stand without brackets
 
 
+class Placed(str):
+    """A text that another file gave: a path in it is relative to that file's folder."""
+
+    folder: Path
+
+
+def placed(value: Any, folder: Path) -> Any:
+    """The value, each text in it Placed in a folder; those that have a place keep it."""
+    if isinstance(value, Mapping):
+        return {key: placed(each, folder) for key, each in value.items()}
+    if isinstance(value, list):
+        return [placed(each, folder) for each in value]
+    if not isinstance(value, str) or isinstance(value, Placed):
+        return value
+    text = Placed(value)
+    text.folder = folder
+    return text
+
+
+def _unplaced(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _unplaced(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_unplaced(each) for each in value]
+    return str(value) if isinstance(value, str) else value
+
+
 @dataclass(frozen=True)
 class Reader:
     """Makes dataclasses of the tables of one file.
@@ -90,7 +117,7 @@ class Reader:
         if origin is Literal:
             if value not in arguments:
                 raise self._error(place, f"{_shown(value)} is not one of {', '.join(map(_shown, arguments))}")
-            return value
+            return _unplaced(value)
         if origin is tuple:
             return self._tuple(arguments[0], value, place)
         if kind == Columns:
@@ -101,11 +128,11 @@ class Reader:
                 for key, each in self._mapping(value, place).items()
             }
         if kind is Path:
-            return self._path(value, place)
+            return self.path(value, place)
         if isinstance(kind, type) and is_dataclass(kind):
             return self.read(kind, value, place)
         if kind is Any:
-            return value
+            return _unplaced(value)
         return self._plain(kind, value, place)
 
     def _plain(self, kind: type, value: object, place: str) -> object:
@@ -114,7 +141,7 @@ class Reader:
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             names = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
             raise self._error(place, f"{_shown(value)} is not {names[kind]}")
-        return value
+        return _unplaced(value)
 
     def _mapping(self, value: object, place: str) -> Mapping[str, object]:
         if not isinstance(value, Mapping):
@@ -130,7 +157,7 @@ class Reader:
     def _values(self, value: object, place: str) -> tuple[str, ...]:
         """One value, a list of them, or a text that ends in .txt: a file of them, one a line."""
         if isinstance(value, str) and value.endswith(".txt"):
-            return lines_of(self._path(value, place))
+            return lines_of(self.path(value, place))
         values = value if isinstance(value, list | tuple) else [value]
         return tuple(self._column_value(each, place) for each in values)
 
@@ -139,12 +166,14 @@ class Reader:
             raise self._error(place, f"{_shown(value)} is not a value that a column can hold")
         return as_text(value)
 
-    def _path(self, value: object, place: str) -> Path:
+    def path(self, value: object, place: str) -> Path:
+        """What a text means as a path, variables and `~` expanded; raises UsageError as `read`."""
         if isinstance(value, Path):
             return value
         if not isinstance(value, str) or not value:
             raise self._error(place, f"{_shown(value)} is not a path")
-        path = self.folder / Path(_VARIABLE.sub(lambda found: self._variable(found, place), value)).expanduser()
+        folder = value.folder if isinstance(value, Placed) else self.folder
+        path = folder / Path(_VARIABLE.sub(lambda found: self._variable(found, place), value)).expanduser()
         path = Path(os.path.normpath(path))
         if self.must_exist and not path.exists():
             said = f" (written {value})" if "$" in value else ""
@@ -193,7 +222,8 @@ def override(table: Mapping[str, Any], overrides: Mapping[str, Any], file: str) 
 
 def _override_entry(entries: list[Any], dotted: str, value: object, file: str) -> list[Any]:
     named = {each["name"]: each for each in entries if isinstance(each, Mapping) and "name" in each}
-    name = next((name for name in named if dotted == name or dotted.startswith(f"{name}.")), None)
+    meant = [name for name in named if dotted == name or dotted.startswith(f"{name}.")]
+    name = max(meant, key=len, default=None)
     if name is None:
         raise UsageError(f"{file}: no entry is named {dotted.partition('.')[0]}; there are {', '.join(named)}")
     rest = dotted[len(name) + 1 :]
@@ -206,8 +236,8 @@ def _override_entry(entries: list[Any], dotted: str, value: object, file: str) -
 
 
 def merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the table of tables with changes: of a table inside, key by key; of an array of tables, likewise by their
-    names, those of new names after the others; any other value is replaced.
+    """Return the table of tables with changes: of a table inside, key by key; of an array of named tables, likewise by
+    their names, those of new names after the others; anything else, an empty array too, is replaced.
     """
     merged: dict[str, Any] = dict(table)
     for key, value in changes.items():
@@ -225,7 +255,10 @@ def merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 
 def _are_named(entries: object) -> TypeGuard[list[Mapping[str, Any]]]:
-    return isinstance(entries, list) and all(isinstance(each, Mapping) and "name" in each for each in entries)
+    if not isinstance(entries, list) or not entries:
+        return False
+    names = [each.get("name") if isinstance(each, Mapping) else None for each in entries]
+    return all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
 
 
 def lines_of(path: Path) -> tuple[str, ...]:

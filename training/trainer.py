@@ -31,7 +31,7 @@ from training.imprint import imprint
 from training.libraries import import_timm
 from training.model import Unified
 from training.proxies import GradNorm, ProxyBank, head_losses
-from training.recipe import Recipe, check, to_plain
+from training.recipe import Recipe, check, from_plain_as, to_plain
 from training.retention import Start, interpolate, similarity_loss
 from training.runlog import LOG, Bar, RunLog, progress_bar, tell_data
 from visearch.errors import UsageError, VisearchError
@@ -65,7 +65,7 @@ def _train(
 ) -> Path:
     schedule, retention, device = recipe.schedule, recipe.retention, process.device
     check(recipe)
-    saved = saved_run(to_plain(recipe), out, resume)
+    saved = saved_run(recipe, out, resume)
 
     # Data
     pictures = data.read(recipe)
@@ -172,6 +172,7 @@ def _train(
     norm: float | None = None  # of the gradients of the last update; none yet
     losses_since: dict[str, list[Tensor]] = defaultdict(list)
     unreadable: dict[Path, str] = {}
+    unreadable_logged = 0
     saved_at = logged_at = time.monotonic()
     pictures_since = 0
     with RunLog(out, step) if process.main else nullcontext() as log, progress_bar(course.total, step, progress) as bar:
@@ -201,7 +202,7 @@ def _train(
                     rows = rows.to(device, non_blocking=True)
                     with torch.autocast(device.type, autocast, enabled=autocast is not None):
                         known = start.embeddings(images[rows])
-                    kept = similarity_loss(embeddings[rows], known, recipe.embedding.binary)
+                    kept = similarity_loss(embeddings[rows], known, retention.binary)
                     losses[RETENTION] = retention.distill * kept
                     balanced = balanced + losses[RETENTION]
                 # A batch without any label must still give every process its (zero) gradients.
@@ -236,6 +237,9 @@ def _train(
                 row = {"losses": means, "gradient_norm": norm, "rate": factor, "images_per_second": speed}
                 log.write(step, row)
                 bar.show(step, "warm start" if step <= course.warm else "end to end", speed, means)
+                if new := list(unreadable.items())[unreadable_logged:]:
+                    log.write(step, {"unreadable": {str(path): reason for path, reason in new}})
+                    unreadable_logged = len(unreadable)
                 losses_since.clear()
                 pictures_since, logged_at = 0, now
 
@@ -257,14 +261,13 @@ def _train(
                 bar.say(f"stopped after step {step} of {course.total}; --resume goes on from there")
                 raise KeyboardInterrupt
         if log and unreadable:
-            log.write(step, {"unreadable": {str(path): reason for path, reason in unreadable.items()}})
             path, reason = next(iter(unreadable.items()))
             bar.say(f"{len(unreadable)} pictures could not be decoded ({path}: {reason}); {LOG} has all of them")
     return out / BEST
 
 
-def saved_run(recipe: Mapping[str, Any], out: Path, resume: bool) -> Checkpoint | None:
-    """The checkpoint to go on from, if there is one; a folder for the run where there is none. The recipe is plain.
+def saved_run(recipe: object, out: Path, resume: bool) -> Checkpoint | None:
+    """The checkpoint to go on from, if there is one; a folder for the run where there is none.
 
     Raises:
         UsageError: `out` holds a run and `resume` was not asked for, or one of another recipe, or cannot be made.
@@ -279,7 +282,7 @@ def saved_run(recipe: Mapping[str, Any], out: Path, resume: bool) -> Checkpoint 
     if not resume:
         raise UsageError(f"{out} holds a run already; go on with it (--resume) or name another folder (--out)")
     saved = checkpoint.load(last)
-    if saved.recipe != recipe:
+    if from_plain_as(type(recipe), saved.recipe) != recipe:  # not the plain ones: a key may be newer than the run
         raise UsageError(f"{out} holds a run of another recipe; name another folder (--out), or put the recipe back")
     return saved
 

@@ -13,7 +13,7 @@ import torch
 from training import formats
 from training.model import Unified
 from training.recipe import Recipe, Validation
-from training.retrieval import P1, Place, Region, Task, measure_all
+from training.retrieval import P1, Place, Region, Task, answers, measure_all
 from training.rows import values_of, wanted
 from training.tables import Columns
 from visearch import embedder, images
@@ -56,7 +56,12 @@ def _task(validation: Validation) -> Task:
     corpus = _regions(validation.corpus, validation, validation.corpus_where, {}) if validation.corpus else queries
     every = max(1.0, len(queries) / validation.limit)
     taken = [queries[int(place * every)] for place in range(min(len(queries), validation.limit))]
-    return Task(validation.name, validation.name, tuple(taken), tuple(corpus), leave_self_out=True)
+    task = Task(validation.name, validation.name, tuple(taken), tuple(corpus), leave_self_out=True)
+    if not any(map(len, answers(task).relevant)):
+        raise UsageError(
+            f"validation.{validation.name}: nothing that is searched has a `{validation.label}` of a query"
+        )
+    return task
 
 
 def _regions(path: Path, validation: Validation, where: Columns, exclude: Columns) -> list[Region]:

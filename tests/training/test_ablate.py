@@ -51,14 +51,19 @@ def test_every_row_changes_what_it_says() -> None:
     assert in_binary["dropout"].changes == {"embedding.binary": 0.0}
     assert "binary" in in_binary[UNIFIED].title
     begun = {row.name for row in rows(replace(BASE, begin=NOWHERE))}
-    assert by_name.keys() - begun == {f"bits_{bits}" for bits in ablate.CODE_LENGTHS if bits != BASE.embedding.dim}
+    lengths = {f"bits_{bits}" for bits in ablate.CODE_LENGTHS if bits != BASE.embedding.dim}
+    assert by_name.keys() - begun == {"normalized", *lengths}
     assert by_name["normalized"].changes["embedding.head"] == "normalized"
     assert by_name["proportional"].changes == {"schedule.mix": "proportional"}
     assert by_name["gradnorm"].changes == {"schedule.balance": "gradnorm"}
     assert gone(by_name["only_groceries"]) == {"data.products", "data.rooms", "data.clothes"}
     assert gone(by_name["only_products"]) == {"data.groceries", "data.clothes"}
     assert by_name["distill_all"].changes == {"retention.distill_on": "all"}
-    assert by_name["less_varied"].changes == {"data.photos without labels": None, "retention.distill_on": "all"}
+    assert by_name["less_varied"].changes == {
+        "data.photos without labels": None,
+        "retention.distill_on": "all",
+        "retention.mixup": 0.0,
+    }
     assert by_name["soup"].made_from == (UNIFIED, "low_rate", "layer_decay")
     assert {name for name in by_name if "average" in name} == {
         *(f"average_{share}" for share in (30, 50, 70, 100)),

@@ -99,9 +99,17 @@ def test_every_picture_may_be_a_class_of_its_own(tmp_path: Path) -> None:
     save_all(tmp_path / "set" / "clog", range(5, 6))
     (tmp_path / "set" / "clog" / "empty.png").touch()
     read = data.read(made(Data("set", tmp_path / "set", heads={"kind": "class", "one": "picture"})))
-    own = tuple(path.relative_to(tmp_path / "set").as_posix() for path in sorted((tmp_path / "set").glob("*/*.*")))
+    own = tuple(path.relative_to(tmp_path).as_posix() for path in sorted((tmp_path / "set").glob("*/*.*")))
     assert read.classes == {"kind": ("boot", "clog"), "one": tuple(name for name in own if "empty" not in name)}
     assert [each.path.name for each in read.skipped] == ["empty.png"]
+
+
+def test_pictures_of_two_sets_are_two_classes_though_their_names_are_the_same(tmp_path: Path) -> None:
+    sets = []
+    for number in range(2):
+        save_all(tmp_path / f"set{number}" / "boot", range(3 * number, 3 * number + 3))
+        sets.append(Data(f"set {number}", tmp_path / f"set{number}", heads={"one": "picture"}))
+    assert len(data.read(made(*sets)).classes["one"]) == 6
 
 
 # What cannot be used
@@ -164,6 +172,7 @@ MISTAKES = [
         "data.shoes: {set} has no column colour; there are box, domain, kind, picture, sku, split",
     ),
     ({"heads": {"kind": "kind"}, "where": {"colour": ("red",)}}, "data.shoes: {set} has no column colour; there are "),
+    ({"heads": {"kind": "kind"}, "exclude": {"kid": ("mule",)}}, "data.shoes: {set} has no column kid; there are "),
     ({"where": {"split": ("test",)}}, "data.shoes: {set} has no pictures of those asked for"),
     ({"min_area": 1.1}, "data.shoes: {set} has no pictures of those asked for"),
     (

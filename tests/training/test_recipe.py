@@ -203,6 +203,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"data.shoes.heads": {}}, "data: no data set feeds a head"),
     ({"schedule.epochs": 0, "schedule.warm_epochs": 0}, "schedule: epochs and warm_epochs are both 0"),
     ({"schedule.ema": 1.0}, "schedule.ema: a decay of 1 never moves"),
+    ({"retention.mixup": 0.5}, "retention.mixup: it mixes unlabelled pictures"),
     ({"retention.distill": 1.0}, "retention.distill_on: no data set is unlabelled"),
     (
         {"validation": [{"name": "v", "queries": "own.toml", "label": "class", "unseen_by": "sort"}]},
@@ -300,6 +301,45 @@ def test_a_recipe_may_be_another_with_changes(own: Path, tmp_path: Path) -> None
     assert recipe.load(grandchild, {"schedule.epochs": 7}).schedule.epochs == 7
     assert recipe.load(grandchild).seed == 5
     assert recipe.load(grandchild).data[1] == more
+    write(tmp_path, 'base = "own.toml"\nvalidation = []\ndata = []', "emptied.toml")
+    assert recipe.load(tmp_path / "emptied.toml").data == ()
+
+
+def test_what_a_base_lacks_or_has_wrong_may_be_given(own: Path, tmp_path: Path) -> None:
+    write(tmp_path, '[[data]]\nname = "shoes"\npath = "gone"\nexclude = { class = "gone.txt" }', "half.toml")
+    child = write(
+        tmp_path,
+        """
+        base = "half.toml"
+        [backbone]
+        name = "test_resnet"
+        [[data]]
+        name = "shoes"
+        path = "shoes"
+        heads = { kind = "class" }
+        exclude = { class = "clog" }
+        """,
+        "child.toml",
+    )
+    assert recipe.load(child).data == recipe.load(own, {"data.shoes.exclude": {"class": "clog"}}).data
+
+
+def test_texts_of_a_base_are_plain_texts(own: Path, tmp_path: Path) -> None:
+    """Checkpoints hold them, which take no other."""
+    own.write_text(
+        OWN.replace('"test_resnet"', '"test_resnet"\noptions = { a = ["b", { c = "d" }] }\nidentity = ["e"]')
+    )
+    child = write(tmp_path, 'base = "own.toml"', "child.toml")
+    plain = recipe.to_plain(recipe.load(child))
+    kinds = {type(value) for value in leaves(plain)}
+    assert kinds <= {str, int, float, bool}
+    assert plain["backbone"]["options"] == {"a": ["b", {"c": "d"}]}
+
+
+def leaves(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [leaf for each in value.values() for leaf in leaves(each)]
+    return [leaf for each in value for leaf in leaves(each)] if isinstance(value, list) else [value]
 
 
 def test_the_base_of_a_recipe_may_be_one_that_ships(tmp_path: Path) -> None:
@@ -313,7 +353,7 @@ def test_the_base_of_a_recipe_may_be_one_that_ships(tmp_path: Path) -> None:
     [
         ('"own.toml"', "base: own.toml has, in the end, this recipe as its own base"),
         ('"other.toml"', "base: own.toml has, in the end, this recipe as its own base"),
-        ('"gone.toml"', "gone.toml: cannot be read (No such file or directory)"),
+        ('"gone.toml"', "gone.toml: no such file or folder"),
         ('"gone"', "gone: no such recipe; name a .toml file or one of"),
         ("3", "base: 3 is not the name or path of a recipe"),
     ],
@@ -324,18 +364,24 @@ def test_a_base_that_cannot_be_one_is_a_line(tmp_path: Path, base: str, message:
         recipe.load(write(tmp_path, f"base = {base}"))
 
 
-def test_a_mistake_is_said_of_the_file_that_has_it(own: Path, tmp_path: Path) -> None:
+def test_a_mistake_names_the_file_and_its_base(own: Path, tmp_path: Path) -> None:
     child = write(tmp_path, 'base = "own.toml"\n[schedule]\nepoch = 1', "child.toml")
-    with pytest.raises(UsageError, match=re.escape(f"{child}: schedule.epoch: no such key")):
+    with pytest.raises(UsageError, match=re.escape(f"{child} (base {own}): schedule.epoch: no such key")):
         recipe.load(child)
-    own.write_text(OWN + "[schedule]\nrats = 1")
-    with pytest.raises(UsageError, match=re.escape(f"{own}: schedule.rats: no such key")):
+    own.write_text(OWN + "[schedule")
+    with pytest.raises(UsageError, match=re.escape(f"{own}: not TOML")):
         recipe.load(child)
+    write(tmp_path, 'base = "own.toml"' + 2 * '\n[[data]]\nname = "boots"\npath = "shoes"', "child.toml")
+    own.write_text(OWN)
+    with pytest.raises(UsageError, match="two entries are named boots"):
+        recipe.check(recipe.load(child))
 
 
 def test_an_entry_whose_name_holds_spaces_or_dots_can_be_overridden(own: Path) -> None:
     own.write_text(OWN.replace('"shoes"\npath', '"my shoes v1.2"\npath'))
     assert recipe.load(own, {"data.my shoes v1.2.weight": 3}).data[0].weight == 3
+    own.write_text(own.read_text() + '[[data]]\nname = "my shoes v1"\npath = "shoes"')
+    assert [each.name for each in recipe.load(own, {"data.my shoes v1.2": None}).data] == ["my shoes v1"]
 
 
 texts = st.text(max_size=8)

@@ -42,7 +42,7 @@ def train(recipe: DetectorRecipe, out: Path, *, resume: bool = False, progress: 
 def _train(recipe: DetectorRecipe, out: Path, resume: bool, progress: bool, interrupted: Event) -> Path:
     schedule = recipe.schedule
     check(recipe)
-    saved = saved_run(to_plain(recipe), out, resume)
+    saved = saved_run(recipe, out, resume)
     step = saved.step if saved else 0
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
