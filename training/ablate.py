@@ -76,9 +76,8 @@ def rows(base: Recipe) -> tuple[Row, ...]:
     published = plain | {"embedding.head": "normalized"}
     lower = {"schedule.backbone_rate": base.schedule.backbone_rate / 10}
     distill_all: dict[str, Any] = {"retention.distill_on": "all"} if base.retention.distill else {}
-    not_mixed = {"retention.mixup": 0.0}  # there is nothing to mix then, or nothing to do with it
     less: dict[str, Any] = {f"data.{data.name}": None for data in base.data if not data.heads}
-    less |= distill_all | not_mixed if less else {}
+    less |= distill_all if less else {}
     every = (
         Row(BASELINE, EMBEDDING, "ImageNet backbone, random projection, GroupNorm: untrained", trained=False),
         Row("normalized", EMBEDDING, "LayerNorm and normalised softmax (1811.12649)", published),
@@ -91,7 +90,7 @@ def rows(base: Recipe) -> tuple[Row, ...]:
         Row("gradnorm", BALANCE, "GradNorm", {"schedule.balance": "gradnorm"}),
         *(_alone(base, sets) for sets in families(base)),
         *(_length(bits) for bits in CODE_LENGTHS),
-        Row("no_distillation", FORGETTING, "no distillation", {"retention.distill": 0.0} | not_mixed),
+        Row("no_distillation", FORGETTING, "no distillation", {"retention.distill": 0.0}),
         Row("distill_all", FORGETTING, "distillation on all pictures", distill_all),
         Row("less_varied", FORGETTING, "less varied: no unlabelled pictures, distillation on all others", less),
         Row("low_rate", FORGETTING, "a tenth of the backbone's rate", lower),

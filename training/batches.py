@@ -7,7 +7,7 @@ stopped, whatever the number of workers.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -124,7 +124,6 @@ class Batches:
         self.sets = data.sets
         self.size = recipe.embedding.train_size or recipe.embedding.size
         self.crop, self.jitter, self.seed = schedule.crop, schedule.jitter, recipe.seed
-        self.mixup = recipe.retention.mixup
         self.rank, self.world = rank, world
         self.heads = tuple(data.classes)
         class_ids = {head: {name: place for place, name in enumerate(names)} for head, names in data.classes.items()}
@@ -152,7 +151,6 @@ class Batches:
         slots = joint[self.rank * each : (self.rank + 1) * each]
         pixels = np.empty((len(slots), self.size, self.size, 3), np.uint8)
         labels: dict[str, tuple[list[int], list[int]]] = {head: ([], []) for head in self.heads}
-        unlabelled: list[int] = []
         held: list[int] = []
         unreadable: list[tuple[Path, str]] = []
         for row, (number, turn) in enumerate(slots):
@@ -163,12 +161,8 @@ class Batches:
             for head, class_id in known:
                 labels[head][0].append(row)
                 labels[head][1].append(class_id)
-            if not known:
-                unlabelled.append(row)
             if not known or self.sources[number].distill:
                 held.append(row)
-        if self.mixup:
-            mix_up(pixels, unlabelled, held, self.mixup, np.random.default_rng((self.seed, step, self.rank, 2)))
         return Batch(
             torch.from_numpy(pixels),
             {head: (_int64(rows), _int64(ids)) for head, (rows, ids) in labels.items()},
@@ -273,20 +267,6 @@ def view(path: Path, box: images.Box, size: int, crop: float, jitter: float, ran
         image = augment.change_colours(random, image, jitter)
     image = augment.as_by_phone(random, image, balanced=not jitter)
     return on_white(np.asarray(image), (size, size))  # last: white as in use
-
-
-def mix_up(pixels: U8, rows: Sequence[int], partners: Sequence[int], share: float, random: np.random.Generator) -> None:
-    """Mix a share of the pictures at `rows` of uint8 [n, h, w, 3], in place, each with a random one of `partners`.
-
-    Two models that agree on a few pictures may differ between them; mixtures are as many as one likes (arXiv
-    2106.05237 s3: function matching).
-    """
-    before = pixels[list(partners)]
-    for row in rows:
-        if random.uniform() < share:
-            weight = random.uniform()
-            other = before[random.integers(len(before))]
-            pixels[row] = np.rint(weight * pixels[row] + (1 - weight) * other)
 
 
 def _labels(data_set: DataSet, class_ids: dict[str, dict[str, int]]) -> dict[str, I64]:

@@ -134,8 +134,6 @@ class Retention:
         distill: weight of the mean squared error between the cosine matrix of the batch's embeddings and that of the
             embeddings which the start model gives; 0 is off.
         distill_on: "unlabelled" pictures of the batch (and those of data sets with `distill`), or "all".
-        binary: share of `distill` that is asked of the codes.
-        mixup: share of the unlabelled pictures that are shown mixed with another picture that is held.
         layer_decay: rate of a layer = backbone rate x layer_decay^(layers above it); 1 is the same rate everywhere.
         average: share of the trained weights in the end result; the rest are those after the warm start (WiSE-FT), or
             where the recipe says `begin`, those that the run before it began with.
@@ -143,8 +141,6 @@ class Retention:
 
     distill: Amount = 0.0
     distill_on: Literal["unlabelled", "all"] = "unlabelled"
-    binary: Share = 0.0
-    mixup: Share = 0.0
     layer_decay: Share = 1.0
     average: Share = 1.0
 
@@ -359,8 +355,6 @@ def _problems(recipe: Recipe) -> Iterator[str]:
         yield "embedding.binary: a code is 0 where ReLU makes 0; it needs relu = true and the softmax head"
     if embedding.dropout == 1:
         yield "embedding.dropout: 1 drops everything"
-    if retention.mixup and (not retention.distill or all(each.heads for each in recipe.data)):
-        yield "retention.mixup: it mixes unlabelled pictures, for distillation; there is none, or none of those"
     if recipe.backbone.pretrained and recipe.backbone.weights is not None:
         yield "backbone: give pretrained = true or weights, not both"
 

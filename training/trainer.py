@@ -202,8 +202,7 @@ def _train(
                     rows = rows.to(device, non_blocking=True)
                     with torch.autocast(device.type, autocast, enabled=autocast is not None):
                         known = start.embeddings(images[rows])
-                    kept = similarity_loss(embeddings[rows], known, retention.binary)
-                    losses[RETENTION] = retention.distill * kept
+                    losses[RETENTION] = retention.distill * similarity_loss(embeddings[rows], known)
                     balanced = balanced + losses[RETENTION]
                 # A batch without any label must still give every process its (zero) gradients.
                 loss = (balanced + 0 * activations.sum()) / together

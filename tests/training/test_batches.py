@@ -20,7 +20,7 @@ from tests.pictures import picture as smooth
 from tests.training.tiny_run import CHANNEL, EMBEDDING, SCHEDULE, folder_of_classes, loose_pictures, recipe_of
 from training import augment, data, validation
 from training.batches import REPLACEMENTS, Batch, Batches, Mix, view
-from training.recipe import Data, Recipe, Retention
+from training.recipe import Data, Recipe
 from visearch import embedder, images
 from visearch.errors import VisearchError
 
@@ -128,23 +128,6 @@ def test_a_labelled_set_may_be_held_to_the_start_model_too(recipe: Recipe) -> No
     small = set(batch.labels["colour"][0].tolist()) - set(batch.labels["kind"][0].tolist())
     assert set(batch.held.tolist()) == small
     assert len(small) == 3
-
-
-def test_unlabelled_pictures_may_be_mixed_with_others_that_are_held(recipe: Recipe) -> None:
-    held = replace(recipe, data=(recipe.data[0], replace(recipe.data[1], distill=True), *recipe.data[2:]))
-    plain = batches_of(held).make(0)
-    mixed = batches_of(replace(held, retention=Retention(mixup=1.0))).make(0)
-    labelled = plain.labels["colour"][0].tolist()
-    assert torch.equal(mixed.images[labelled], plain.images[labelled])
-    partners = plain.images[plain.held].double()
-    assert not torch.equal(mixed.images, plain.images)
-    for row in set(range(len(plain.images))) - set(labelled):
-        # On the line from itself to one of the held: how far along, then how far beside it.
-        way, moved = partners - plain.images[row].double(), mixed.images[row].double() - plain.images[row].double()
-        share = (way * moved).sum(dim=(1, 2, 3)) / way.square().sum(dim=(1, 2, 3)).clamp(min=1)
-        beside = (moved - share.reshape(-1, 1, 1, 1) * way).abs().amax(dim=(1, 2, 3))
-        assert float(beside.min()) <= 1
-    assert_same(mixed, batches_of(replace(held, retention=Retention(mixup=1.0))).make(0))
 
 
 def test_the_same_batches_whatever_the_workers_and_wherever_one_begins(recipe: Recipe) -> None:

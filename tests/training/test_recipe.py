@@ -203,7 +203,6 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"data.shoes.heads": {}}, "data: no data set feeds a head"),
     ({"schedule.epochs": 0, "schedule.warm_epochs": 0}, "schedule: epochs and warm_epochs are both 0"),
     ({"schedule.ema": 1.0}, "schedule.ema: a decay of 1 never moves"),
-    ({"retention.mixup": 0.5}, "retention.mixup: it mixes unlabelled pictures"),
     ({"retention.distill": 1.0}, "retention.distill_on: no data set is unlabelled"),
     (
         {"validation": [{"name": "v", "queries": "own.toml", "label": "class", "unseen_by": "sort"}]},
