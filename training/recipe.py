@@ -212,8 +212,13 @@ class Validation:
 
 @dataclass(frozen=True)
 class Card:
-    """`[card]`: what the exported model says of itself, beside what the run knows."""
+    """`[card]`: what the exported model says of itself, beside what the run knows.
 
+    Attributes:
+        name: the recipe's where it says none.
+    """
+
+    name: str = ""
     version: str = "1"
     license: str = "unstated"
     training_data: tuple[str, ...] = ()

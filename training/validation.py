@@ -30,7 +30,7 @@ def card_of(recipe: Recipe) -> Card:
     """How a picture becomes the input of the recipe's model when it is used: shorter side to `size`, centre crop."""
     size = recipe.embedding.size
     return Card(
-        name=recipe.name,
+        name=recipe.card.name or recipe.name,
         version=recipe.card.version,
         embedding_dim=recipe.embedding.dim,
         height=size,

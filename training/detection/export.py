@@ -83,7 +83,7 @@ def card(
     return {
         "contract": CONTRACT,
         "kind": "detector",
-        "name": recipe.name,
+        "name": recipe.card.name or recipe.name,
         "version": recipe.card.version,
         "license": recipe.card.license,
         "training_data": list(recipe.card.training_data),
