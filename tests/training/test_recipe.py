@@ -132,7 +132,7 @@ def test_every_table_and_kind_of_value_is_read(tmp_path: Path) -> None:
 MISTAKES = [
     ("[schedule]\nrat = 1", "schedule.rat: no such key; did you mean rate?"),
     ("[scheduel]", "scheduel: no such key; did you mean schedule?"),
-    ("[card]\nzzz = 1", "card.zzz: no such key; there are name, license, training_data"),
+    ("[card]\nzzz = 1", "card.zzz: no such key; there are name, version, license, training_data"),
     ("[schedule]\nbatch = 0", "schedule.batch: 0 is not 1 or more"),
     ("[schedule]\nbatch = 2.5", "schedule.batch: 2.5 is not a whole number"),
     ("[schedule]\nbatch = true", "schedule.batch: true is not a whole number"),
