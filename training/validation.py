@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from training import formats
+from training.data import unusable_pictures
 from training.model import Unified
 from training.recipe import Recipe, Validation
 from training.retrieval import P1, Place, Region, Task, answers, measure_all
@@ -65,17 +66,24 @@ def _task(validation: Validation) -> Task:
 
 
 def _regions(path: Path, validation: Validation, where: Columns, exclude: Columns) -> list[Region]:
-    """What is chosen of a data set, with its labels."""
+    """What is chosen of a data set, with its labels; not files that are no pictures by their headers."""
     found = []
     for row in formats.rows(path):
         labels = values_of(row.columns.get(validation.label))
         if row.path is not None and labels and wanted(row.columns, where, exclude):
             found.append(Region(row.path, labels, row.box))
+    unusable = unusable_pictures(region.path for region in found)
+    usable = [region for region in found if region.path not in unusable]
     if not found:
         raise UsageError(
             f"validation.{validation.name}: {path} has no rows of those asked for with `{validation.label}`"
         )
-    return found
+    if not usable:
+        first, reason = next(iter(unusable.items()))
+        raise UsageError(
+            f"validation.{validation.name}: no picture can be used of {len(found)}; the first is {first}: {reason}"
+        )
+    return usable
 
 
 def validate(model: Unified, tasks: Sequence[Task], card: Card, device: torch.device) -> dict[str, dict[str, float]]:

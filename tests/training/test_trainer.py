@@ -301,6 +301,11 @@ def test_a_validation_of_nothing_is_told_before_training(colours: Data, tmp_path
     nowhere = Validation("nowhere", colours.path, "class", corpus=other, exclude={"class": ("red",)})
     with pytest.raises(UsageError, match=r"validation\.nowhere: nothing that is searched"):
         train(replace(recipe_of(colours), validation=(nowhere,)), tmp_path / "out", progress=False)
+    for picture_file in other.glob("red/*"):
+        picture_file.write_bytes(b"no picture")
+    gone = replace(nowhere, name="gone", exclude={})
+    with pytest.raises(UsageError, match=r"validation\.gone: no picture can be used of 4; the first is .*png"):
+        train(replace(recipe_of(colours), validation=(gone,)), tmp_path / "out", progress=False)
 
 
 def test_what_validation_cannot_use_finds_nothing(colours: Data, tmp_path: Path) -> None:
