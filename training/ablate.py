@@ -264,7 +264,8 @@ def _recipe(base: str, changes: Mapping[str, Any], name: str, steps: int) -> Rec
     start = recipe.load(base)
     epochs = start.schedule.warm_epochs + start.schedule.epochs
     common = {"validation": None, "schedule.steps_per_epoch": max(1, round(steps / epochs))}
-    return replace(recipe.load(base, common | dict(changes)), name=f"{start.name}-{name}")
+    read = recipe.load(base, common | dict(changes))
+    return replace(read, name=f"{start.name}-{name}", card=replace(read.card, name=""))  # each model by its own name
 
 
 def _do(out: Path, row: Row, base: str, steps: int, suite: Sequence[retrieval.Task]) -> str:
