@@ -13,9 +13,10 @@ import click
 @click.option("--resume", is_flag=True, help="Go on with the run in that folder; begin it where there is none.")
 @click.option("--detector", is_flag=True, help="The RECIPE is of an object detector; `detector` ships.")
 def train(recipe: str, out: Path | None, resume: bool, detector: bool) -> None:
-    """Train an embedding by a RECIPE: a .toml file, or one that ships (paper, smoke, unified, unified_continued, vit).
+    """Train an embedding by a RECIPE: a .toml file, or one that ships.
 
-    It may be interrupted at any time. The folder holds best.pt (what `visearch models export` takes), last.pt (what
+    These ship: paper, smoke, vit, and unified with unified_continued and unified_settled, which go on from it. A
+    run may be interrupted at any time. The folder holds best.pt (what `visearch models export` takes), last.pt (what
     --resume goes on from), log.jsonl and a TensorBoard log. On several GPUs:
     `torchrun --nproc-per-node 8 --no-python visearch train RECIPE`.
 
