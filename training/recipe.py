@@ -4,8 +4,8 @@ Each table of the file is one of the dataclasses below and each key one of its f
 reference of the format. Paths are relative to the file; `~`, `$NAME` and `${NAME:-where it is not set}` are expanded.
 
 A recipe may be another with changes: `base = "unified"` (or a path) as its first line, then only what differs.
-`[[data]]` and `[[validation]]` go by their names, and one of a new name is added. Nothing is taken away, but all of
-the one or the other: `validation = []`.
+`[[data]]` and `[[validation]]` go by their names, and one of a new name is added. Nothing of the base can be taken away
+but a whole array: `validation = []`.
 """
 
 from __future__ import annotations

@@ -72,12 +72,12 @@ def _regions(path: Path, validation: Validation, where: Columns, exclude: Column
         labels = values_of(row.columns.get(validation.label))
         if row.path is not None and labels and wanted(row.columns, where, exclude):
             found.append(Region(row.path, labels, row.box))
-    unusable = unusable_pictures(region.path for region in found)
-    usable = [region for region in found if region.path not in unusable]
     if not found:
         raise UsageError(
             f"validation.{validation.name}: {path} has no rows of those asked for with `{validation.label}`"
         )
+    unusable = unusable_pictures(region.path for region in found)
+    usable = [region for region in found if region.path not in unusable]
     if not usable:
         first, reason = next(iter(unusable.items()))
         raise UsageError(
