@@ -7,7 +7,7 @@ stopped, whatever the number of workers.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -189,10 +189,11 @@ class Batches:
             f"data set {data_set.name}: {REPLACEMENTS} pictures, one after the other, cannot be used ({path}: {reason})"
         )
 
-    def iterate(self, start: int, stop: int, workers: int, *, pin: bool = False) -> Iterator[Batch]:
+    def iterate(self, start: int, stop: int, workers: int, *, pin: bool = False) -> Generator[Batch, None, None]:
         """The batches of steps start..stop - 1 in order, made ahead by `workers` processes (0: in this one).
 
-        The workers start now, as forks of this process: what it allocates later is not theirs.
+        The workers start now, as forks of this process: what it allocates later is not theirs. Close it where it is not
+        taken to its end (`ahead`).
 
         Raises:
             VisearchError: as `make`, or a worker died; when the batch is taken.
@@ -207,8 +208,13 @@ class Batches:
             return error
 
 
-def ahead(maker: Maker[Made_co], start: int, stop: int, workers: int, *, pin: bool = False) -> Iterator[Made_co]:
+def ahead(
+    maker: Maker[Made_co], start: int, stop: int, workers: int, *, pin: bool = False
+) -> Generator[Made_co, None, None]:
     """What `maker` gives for start..stop - 1 in order, made ahead by `workers` forks of this process (0: in this one).
+
+    Close it where it is not taken to its end: workers that are left over keep this process from ending, and hold open
+    the pipes that it had when they began.
 
     Raises:
         VisearchError: what the maker gave in the place of a batch, or a worker died; when the batch is taken.
@@ -225,14 +231,18 @@ def ahead(maker: Maker[Made_co], start: int, stop: int, workers: int, *, pin: bo
     return _take(iter(loader))
 
 
-def _take(made: Iterator[Made_co | VisearchError]) -> Iterator[Made_co]:
+def _take(made: Iterator[Made_co | VisearchError]) -> Generator[Made_co, None, None]:
     try:
         for batch in made:
             if isinstance(batch, VisearchError):
                 raise batch
             yield batch
+        return
     except RuntimeError as error:  # the loader's, when a worker is gone
-        raise VisearchError(f"a process that decodes pictures died ({str(error).splitlines()[0]})") from None
+        why = str(error).splitlines()[0]
+    finally:
+        del made  # ends the workers; the traceback of an error would keep them for as long as it is kept itself
+    raise VisearchError(f"a process that decodes pictures died ({why})")
 
 
 def view(path: Path, box: images.Box, size: int, crop: float, jitter: float, random: np.random.Generator) -> U8:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from copy import deepcopy
 from pathlib import Path
 from types import FrameType
@@ -175,7 +175,11 @@ def _train(
     unreadable_logged = 0
     saved_at = logged_at = time.monotonic()
     pictures_since = 0
-    with RunLog(out, step) if process.main else nullcontext() as log, progress_bar(course.total, step, progress) as bar:
+    with (
+        closing(coming),
+        RunLog(out, step) if process.main else nullcontext() as log,
+        progress_bar(course.total, step, progress) as bar,
+    ):
         if log and unvalidated:
             validate(log, bar)
         for batch in coming:

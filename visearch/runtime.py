@@ -10,6 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,18 @@ def _load(path: Path, precision: str, threads: int) -> Program:
     return _openvino(path, precision, threads, openvino)
 
 
+@cache
+def _core(openvino: Any) -> Any:
+    """The one of this process, which is never destroyed.
+
+    On Linux each gives its thread another stack for signal handlers, and at its end puts back the one before. Where
+    that is gone by then, or the end comes in another thread, the next signal that Python handles kills the process.
+    """
+    return openvino.Core()
+
+
 def _openvino(path: Path, precision: str, threads: int, openvino: Any) -> Program:
-    core = openvino.Core()
+    core = _core(openvino)
     if precision == "auto":
         precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "float32"
     # Not core.read_model: where a file is no ONNX model it tries the readers of all other formats, and they are loud.

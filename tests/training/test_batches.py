@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -258,3 +259,12 @@ def test_a_set_of_nothing_but_broken_pictures_is_one_line(recipe: Recipe, worker
     ) as error:
         list(batches.iterate(0, 2, workers))
     assert "Traceback" not in error.value.message
+    assert not multiprocessing.active_children()  # though the error, and what it keeps, is still there
+
+
+def test_closed_it_leaves_no_process_behind(recipe: Recipe) -> None:
+    coming = batches_of(recipe).iterate(0, 5, workers=2)
+    next(coming)
+    assert len(multiprocessing.active_children()) == 2
+    coming.close()
+    assert not multiprocessing.active_children()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -201,6 +202,22 @@ def test_the_result_is_not_overwritten_by_the_next_call(tiny: Path) -> None:
     kept = first.copy()
     model.embed(pixels[1:])
     assert np.array_equal(first, kept)
+
+
+def test_signals_are_handled_after_models_have_come_and_gone(tiny: Path) -> None:
+    """What OpenVINO sets up for signal handlers must not end with a model: the process would die of the next signal."""
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from visearch.embedder import Embedder\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('handled'))\n"
+        "one, other = Embedder(Path(sys.argv[1])), Embedder(Path(sys.argv[1]))\n"
+        "del one\n"
+        "del other\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tiny], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n")
 
 
 def test_without_openvino_onnx_runtime_computes_the_same(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

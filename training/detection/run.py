@@ -10,6 +10,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 
@@ -124,7 +125,7 @@ def _train(recipe: DetectorRecipe, out: Path, resume: bool, progress: bool, inte
     unreadable: dict[Path, str] = {}
     saved_at = logged_at = time.monotonic()
     pictures_since = 0
-    with RunLog(out, step) as log, progress_bar(schedule.steps, step, progress) as bar:
+    with closing(coming), RunLog(out, step) as log, progress_bar(schedule.steps, step, progress) as bar:
         if progress and not saved:
             bar.say(report)
         for batch in coming:

@@ -6,7 +6,7 @@ Everything random is a function of (seed, step, place in the batch), as in train
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,7 +85,7 @@ class Views:
         weights = [each.weight for each in recipe.data]
         self.mix = Mix([len(each) for each in sets], weights, recipe.schedule.batch, recipe.seed)
 
-    def iterate(self, start: int) -> Iterator[Batch]:
+    def iterate(self, start: int) -> Generator[Batch, None, None]:
         """The batches from step `start` to the last, made ahead in other processes; raises VisearchError."""
         return ahead(self, start, self.recipe.schedule.steps, self.recipe.schedule.workers)
 
