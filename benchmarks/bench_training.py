@@ -49,7 +49,7 @@ def main() -> None:
     cpu = (time.process_time() - began) / (PREPARED * given.batch)
 
     turns = Turns(prepared, Bare(wanted, {head: len(names) for head, names in pictures.classes.items()}), given.rounds)
-    Batches.iterate = lambda *_, **__: iter(turns)  # type: ignore[method-assign]
+    Batches.iterate = lambda *_, **__: iter(turns)  # type: ignore[method-assign, assignment]
     with tempfile.TemporaryDirectory() as folder:
         train(wanted, Path(folder) / "run", progress=False)
 

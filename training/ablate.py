@@ -73,7 +73,8 @@ def rows(base: Recipe) -> tuple[Row, ...]:
     not_binary = {"embedding.binary": 0.0}
     nothing_dropped = not_binary | {"embedding.dropout": 0.0}
     plain = nothing_dropped | {"embedding.relu": False}
-    published = plain | {"embedding.head": "normalized"}
+    normalized = {"embedding.head": "normalized"}
+    published = plain | normalized | {"embedding.groups": 0}
     lower = {"schedule.backbone_rate": base.schedule.backbone_rate / 10}
     distill_all: dict[str, Any] = {"retention.distill_on": "all"} if base.retention.distill else {}
     less: dict[str, Any] = {f"data.{data.name}": None for data in base.data if not data.heads}
@@ -85,6 +86,8 @@ def rows(base: Recipe) -> tuple[Row, ...]:
         Row("relu", EMBEDDING, "+ ReLU", nothing_dropped),
         Row("dropout", EMBEDDING, "+ dropout", not_binary),
         Row(UNIFIED, EMBEDDING, f"+ {'seen in binary' if base.embedding.binary else 'dropout'} = unified"),
+        Row("cosine", EMBEDDING, "unified with the normalised softmax", normalized),
+        Row("signs", EMBEDDING, "1811.12649, half of the pictures seen in binary", published | {"embedding.binary": 0.5}),
         Row("proportional", BALANCE, "no balancing: data sets by their sizes", {"schedule.mix": "proportional"}),
         Row("uniform", BALANCE, "as much of each data set", {"schedule.mix": "uniform"}),
         Row("gradnorm", BALANCE, "GradNorm", {"schedule.balance": "gradnorm"}),
@@ -107,7 +110,7 @@ def rows(base: Recipe) -> tuple[Row, ...]:
     )
     kept = [row for row in every if row.name == UNIFIED or not _changes_nothing(row, base)]
     if base.begin is not None:  # a run goes on with the layers that it had
-        kept = [row for row in kept if row.changes.keys().isdisjoint({"embedding.dim", "embedding.head"})]
+        kept = [row for row in kept if row.changes.keys().isdisjoint({"embedding.dim", "embedding.groups"})]
     names = {row.name for row in kept}
     return tuple(row for row in kept if names.issuperset(row.made_from))
 

@@ -111,8 +111,8 @@ def training_recipe(base: Recipe, path: Path, format: Format, head: Head) -> Rec
     """`base` on the training half of one data set alone, with one of HEADS; nothing is validated on the test half."""
     source = recipe.Data(path.name, path, format, {"class": "class"}, where={"split": ("train",)})
     embedding = replace(base.embedding, head=head)
-    if head == "normalized":  # as published: neither ReLU nor dropout
-        embedding = replace(embedding, relu=False, dropout=0.0, binary=0.0)
+    if head == "normalized":  # as published: LayerNorm, neither ReLU nor dropout
+        embedding = replace(embedding, groups=0, relu=False, dropout=0.0, binary=0.0)
     return replace(
         base,
         name=f"{base.name}-{path.name}-{head}",

@@ -62,7 +62,7 @@ class Unified(nn.Module):
             # Keeps angles where it can, so that the first codes are already as near to each other as the features are.
             nn.init.orthogonal_(self.projection.weight)
         self.norm: nn.Module = nn.Identity()
-        if self.normalized:
+        if not embedding.groups and self.normalized:
             self.norm = nn.LayerNorm(self.dim, elementwise_affine=False)
         elif embedding.groups:
             if self.dim % embedding.groups or self.dim == embedding.groups:
@@ -85,25 +85,23 @@ class Unified(nn.Module):
     def embedding(self, features: Tensor) -> Tensor:
         """Embeddings before thresholding, float32 [n, D]; a bit of the code is `> 0`.
 
-        With head "normalized" (arXiv 1811.12649 s3.1) a LayerNorm without parameters stands in GroupNorm's place.
+        With head "normalized" and no groups it is a LayerNorm without parameters (arXiv 1811.12649 s3.1).
         """
         # In float32 under autocast too: half precision would round small numbers over the threshold.
         embedding: Tensor = self.norm(self.projection(features).float())
         return embedding
 
     def activation(self, embedding: Tensor) -> Tensor:
-        """What the proxies see, float32 [n, D]: ReLU and dropout, or unit length with head "normalized".
+        """What the proxies see, float32 [n, D]: after ReLU and dropout, of unit length with head "normalized".
 
         In training a share of the pictures is seen in binary (`embedding.binary`).
         """
-        if self.normalized:
-            return functional.normalize(embedding, dim=1)
         activation: Tensor = functional.relu(embedding) if self.relu else embedding
         if self.training and self.binary:
             chosen = torch.rand(len(activation), 1, device=activation.device) < self.binary
-            activation = torch.where(chosen, binarized(activation), activation)
+            activation = torch.where(chosen, binarized(activation, 0.0 if self.relu else -1.0), activation)
         dropped: Tensor = self.dropout(activation)
-        return dropped
+        return functional.normalize(dropped, dim=1) if self.normalized else dropped
 
     def forward(self, images: Tensor) -> Tensor:
         """Activations float32 [n, D] of pictures uint8 [n, height, width, 3]."""
@@ -155,15 +153,16 @@ class Unified(nn.Module):
         return int(shape[1])
 
 
-def binarized(activation: Tensor) -> Tensor:
-    """What the code says of activations, both float [n, D]: 0 where those are 0 or less, and elsewhere the mean of
-    the picture's numbers above 0.
+def binarized(activation: Tensor, off: float) -> Tensor:
+    """What the code says of activations, both float [n, D]: two numbers a picture, `off` times the one where a bit is 0.
 
-    Gradients pass as if nothing had been done (the straight-through estimator, arXiv 1308.3432).
+    With `off` 0, as after ReLU, the one is the mean of the picture's numbers above 0; with -1 it is their mean distance
+    from 0, and cosines are then Hamming distances. Gradients pass as if nothing had been done (the straight-through
+    estimator, arXiv 1308.3432).
     """
-    on = activation > 0
-    level = (activation * on).sum(dim=1, keepdim=True) / on.sum(dim=1, keepdim=True).clamp(min=1)
-    return activation + (on * level - activation).detach()
+    bits = torch.where(activation > 0, 1.0, off)
+    level = (activation * bits).sum(dim=1, keepdim=True) / bits.abs().sum(dim=1, keepdim=True).clamp(min=1)
+    return activation + (bits * level - activation).detach()
 
 
 def build_backbone(backbone: recipe.Backbone) -> tuple[nn.Module, tuple[float, ...], tuple[float, ...]]:

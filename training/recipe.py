@@ -49,12 +49,13 @@ class Embedding:
     Attributes:
         dim: D, bits of the code; a multiple of 8 and of `groups`.
         projection: a bias-free linear layer from the backbone's features to D; needed where they differ in number.
-        groups: of GroupNorm; 0 leaves it out (the rows of Table 1 without it).
+        groups: of GroupNorm; 0 leaves it out (the rows of Table 1 without it), or makes it a LayerNorm without
+            parameters where the head is "normalized".
         relu, dropout: after it; dropout is a probability.
         binary: share of the training pictures whose classifiers see the code, not the numbers (`model.binarized`): what
             is searched in binary is trained in binary too.
-        head: "softmax" (bias-free, as published) or "normalized" (LayerNorm, L2-normalised features and proxies:
-            arXiv 1811.12649).
+        head: "softmax" (bias-free, as published) or "normalized" (features and proxies of unit length: arXiv
+            1811.12649, there with groups = 0, relu = false and dropout = 0).
         temperature: of the normalized softmax.
         size: side of the square input in pixels, in training and in the exported model.
         train_size: side while training, where it differs from `size`.
@@ -356,8 +357,6 @@ def _problems(recipe: Recipe) -> Iterator[str]:
         yield f"embedding.dim: {embedding.dim} is not a multiple of embedding.groups ({embedding.groups})"
     if embedding.groups == embedding.dim:
         yield f"embedding.groups: groups of one number are all 0 after GroupNorm; at most {embedding.dim // 2}"
-    if embedding.binary and (embedding.head == "normalized" or not embedding.relu):
-        yield "embedding.binary: a code is 0 where ReLU makes 0; it needs relu = true and the softmax head"
     if embedding.dropout == 1:
         yield "embedding.dropout: 1 drops everything"
     if recipe.backbone.pretrained and recipe.backbone.weights is not None:

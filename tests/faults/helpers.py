@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,6 +49,16 @@ def finish(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     finally:
         process.kill()
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def kill(process: subprocess.Popen[str]) -> tuple[list[str], bool]:
+    """kill -9; returns the whole lines that it had said and nobody has read, and whether it was alive until then."""
+    process.send_signal(signal.SIGKILL)
+    assert process.stdout is not None
+    with process:
+        rest = process.stdout.read()  # communicate() would lose what the last readline() has read ahead
+    whole = [line for line in rest.splitlines(keepends=True) if line.endswith("\n")]
+    return whole, process.returncode == -signal.SIGKILL
 
 
 def visearch(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import sys
 import time
 from collections import Counter
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.faults.conftest import Undisturbed
-from tests.faults.helpers import DRIVERS, Held, contents, index_files, problems, start, succeeds, visearch
+from tests.faults.helpers import DRIVERS, Held, contents, index_files, kill, problems, start, succeeds, visearch
 from tests.tiny_model import card, write_model
 from visearch.collection import Collection
 from visearch.generations import states
@@ -86,9 +85,8 @@ def kill_a_backfill(rng: np.random.Generator, collection: Path, model: Path, sec
         while len(told) < wanted and (line := process.stdout.readline()):
             told.append(line)
         time.sleep(rng.uniform(0, 0.03))
-    process.send_signal(signal.SIGKILL)
-    rest, _ = process.communicate()
-    return sum(int(line) for line in [*told, *rest.splitlines()])
+    rest, _ = kill(process)
+    return sum(int(line) for line in [*told, *rest])
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -27,6 +25,7 @@ from tests.faults.helpers import (
     embedded_alone,
     finish,
     index_files,
+    kill,
     make_pictures,
     problems,
     ranking,
@@ -44,13 +43,6 @@ SEEDS = [*range(FAST), *(pytest.param(seed, marks=pytest.mark.slow) for seed in 
 Acknowledged = dict[str, set[str]]
 
 
-def kill(process: subprocess.Popen[str]) -> tuple[str, bool]:
-    """kill -9; returns what it had still said, and whether it was alive until then."""
-    process.send_signal(signal.SIGKILL)
-    rest, _ = process.communicate()
-    return rest, process.returncode == -signal.SIGKILL
-
-
 def index_until(rng: np.random.Generator, commits: int, *arguments: object) -> Acknowledged:
     """Index, and kill the process at a random moment: before its first commit, or after one of its first `commits`."""
     process = start("index", *arguments, command=ACKNOWLEDGING)
@@ -61,8 +53,7 @@ def index_until(rng: np.random.Generator, commits: int, *arguments: object) -> A
         told.append(line)
     time.sleep(rng.uniform(0, 0.05 if wanted else 0.7))
     rest, _ = kill(process)
-    told += [line + "\n" for line in rest.splitlines()]
-    acknowledged = [json.loads(line) for line in told]
+    acknowledged = [json.loads(line) for line in [*told, *rest]]
     return {kind: {source for commit in acknowledged for source in commit[kind]} for kind in ("kept", "failed")}
 
 

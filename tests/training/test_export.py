@@ -178,7 +178,7 @@ def test_the_file_names_no_place_of_the_machine_that_made_it(
     ("backbone", "embedding"),
     [
         ("test_vit", EMBEDDING),
-        ("test_resnet", replace(EMBEDDING, head="normalized")),
+        ("test_resnet", replace(EMBEDDING, head="normalized", groups=0)),
         ("test_efficientnet", replace(EMBEDDING, dim=256, projection=False, groups=0)),
     ],
     ids=["transformer", "normalized", "backbone alone"],

@@ -92,15 +92,34 @@ def test_a_share_of_the_training_pictures_is_seen_in_binary() -> None:
         assert seen[row][~on].eq(0).all()
 
 
-def test_gradients_pass_through_binary_activations_as_through_the_numbers() -> None:
+def test_without_relu_cosines_of_what_is_seen_in_binary_are_hamming_distances() -> None:
+    model = Unified(SMALL, replace(EMBEDDING, head="normalized", groups=0, relu=False, binary=1.0)).train()
+    embedding = torch.randn(20, 64)
+    bits = (embedding > 0).float()
+    distances = (bits[:, None] != bits[None]).sum(dim=2)
+    seen = model.activation(embedding)
+    torch.testing.assert_close(seen @ seen.T, 1 - 2 * distances / 64)
+
+
+@pytest.mark.parametrize("off", [0.0, -1.0])
+def test_gradients_pass_through_binary_activations_as_through_the_numbers(off: float) -> None:
     activation = functional.relu(torch.randn(3, 8)).requires_grad_()
     weight = torch.randn(3, 8)
-    (gradient,) = torch.autograd.grad((binarized(activation) * weight).sum(), activation)
+    (gradient,) = torch.autograd.grad((binarized(activation, off) * weight).sum(), activation)
     assert torch.equal(gradient, weight)
 
 
-def test_the_normalized_head_is_layer_norm_and_unit_length() -> None:
-    model = Unified(SMALL, replace(EMBEDDING, head="normalized", dropout=0.5)).train()
+def test_the_normalized_head_sees_binarized_activations_at_unit_length() -> None:
+    model = Unified(SMALL, replace(EMBEDDING, head="normalized")).train()
+    embedding = model.embedding(torch.randn(3, 256))
+    torch.testing.assert_close(embedding.reshape(3, 16, 4).mean(dim=2), torch.zeros(3, 16), atol=1e-5, rtol=0)
+    activation = model.activation(embedding)
+    torch.testing.assert_close(activation, functional.normalize(functional.relu(embedding), dim=1))
+    torch.testing.assert_close(activation.norm(dim=1), torch.ones(3))
+
+
+def test_the_normalized_head_as_published_is_layer_norm_and_unit_length() -> None:
+    model = Unified(SMALL, replace(EMBEDDING, head="normalized", groups=0, relu=False)).train()
     features = torch.randn(3, 256)
     embedding = model.embedding(features)
     torch.testing.assert_close(embedding.mean(dim=1), torch.zeros(3), atol=1e-6, rtol=0)

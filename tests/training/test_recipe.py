@@ -197,8 +197,6 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"embedding.dim": 64, "embedding.groups": 48}, "embedding.dim: 64 is not a multiple of embedding.groups (48)"),
     ({"embedding.dim": 64, "embedding.groups": 64}, "embedding.groups: groups of one number are all 0"),
     ({"embedding.dropout": 1}, "embedding.dropout: 1 drops everything"),
-    ({"embedding.binary": 0.5, "embedding.relu": False}, "embedding.binary: a code is 0 where ReLU makes 0"),
-    ({"embedding.binary": 0.5, "embedding.head": "normalized"}, "embedding.binary: a code is 0 where ReLU makes 0"),
     ({"backbone.pretrained": True, "backbone.weights": "."}, "backbone: give pretrained = true or weights, not both"),
     ({"data.shoes.heads": {}}, "data: no data set feeds a head"),
     ({"schedule.epochs": 0, "schedule.warm_epochs": 0}, "schedule: epochs and warm_epochs are both 0"),
