@@ -82,12 +82,12 @@ def rows(base: Recipe) -> tuple[Row, ...]:
     every = (
         Row(BASELINE, EMBEDDING, "ImageNet backbone, random projection, GroupNorm: untrained", trained=False),
         Row("normalized", EMBEDDING, "LayerNorm and normalised softmax (1811.12649)", published),
+        Row("signs", EMBEDDING, "+ half of the pictures seen in binary", published | {"embedding.binary": 0.5}),
         Row("groupnorm", EMBEDDING, "softmax and GroupNorm", plain),
         Row("relu", EMBEDDING, "+ ReLU", nothing_dropped),
         Row("dropout", EMBEDDING, "+ dropout", not_binary),
         Row(UNIFIED, EMBEDDING, f"+ {'seen in binary' if base.embedding.binary else 'dropout'} = unified"),
         Row("cosine", EMBEDDING, "unified with the normalised softmax", normalized),
-        Row("signs", EMBEDDING, "1811.12649, half of the pictures seen in binary", published | {"embedding.binary": 0.5}),
         Row("proportional", BALANCE, "no balancing: data sets by their sizes", {"schedule.mix": "proportional"}),
         Row("uniform", BALANCE, "as much of each data set", {"schedule.mix": "uniform"}),
         Row("gradnorm", BALANCE, "GradNorm", {"schedule.balance": "gradnorm"}),

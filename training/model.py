@@ -154,10 +154,10 @@ class Unified(nn.Module):
 
 
 def binarized(activation: Tensor, off: float) -> Tensor:
-    """What the code says of activations, both float [n, D]: two numbers a picture, `off` times the one where a bit is 0.
+    """What the code says of activations, both float [n, D]: a number where a bit is 1, and `off` times it elsewhere.
 
-    With `off` 0, as after ReLU, the one is the mean of the picture's numbers above 0; with -1 it is their mean distance
-    from 0, and cosines are then Hamming distances. Gradients pass as if nothing had been done (the straight-through
+    With `off` 0, as after ReLU, it is the mean of the picture's numbers above 0; with -1 it is their mean distance from
+    0, and cosines are then Hamming distances. Gradients pass as if nothing had been done (the straight-through
     estimator, arXiv 1308.3432).
     """
     bits = torch.where(activation > 0, 1.0, off)

@@ -52,7 +52,7 @@ def test_every_row_changes_what_it_says() -> None:
     assert "binary" in in_binary[UNIFIED].title
     begun = {row.name for row in rows(replace(BASE, begin=NOWHERE))}
     lengths = {f"bits_{bits}" for bits in ablate.CODE_LENGTHS if bits != BASE.embedding.dim}
-    assert by_name.keys() - begun == {"normalized", *lengths}
+    assert by_name.keys() - begun == {"normalized", "signs", *lengths}
     published = {"head": "normalized", "groups": 0, "relu": False, "dropout": 0.0, "binary": 0.0}
     assert by_name["normalized"].changes == {f"embedding.{key}": value for key, value in published.items()}
     assert by_name["cosine"].changes == {"embedding.head": "normalized"}
