@@ -92,7 +92,7 @@ def rows(base: Recipe) -> tuple[Row, ...]:
         Row("uniform", BALANCE, "as much of each data set", {"schedule.mix": "uniform"}),
         Row("gradnorm", BALANCE, "GradNorm", {"schedule.balance": "gradnorm"}),
         *(_alone(base, sets) for sets in families(base)),
-        *(_length(bits) for bits in CODE_LENGTHS),
+        *(_length(bits, base) for bits in CODE_LENGTHS),
         Row("no_distillation", FORGETTING, "no distillation", {"retention.distill": 0.0}),
         Row("distill_all", FORGETTING, "distillation on all pictures", distill_all),
         Row("less_varied", FORGETTING, "less varied: no unlabelled pictures, distillation on all others", less),
@@ -109,8 +109,10 @@ def rows(base: Recipe) -> tuple[Row, ...]:
         ),
     )
     kept = [row for row in every if row.name == UNIFIED or not _changes_nothing(row, base)]
+    fixed = set() if base.embedding.projection else {"embedding.dim"}  # as many as the backbone has features
     if base.begin is not None:  # a run goes on with the layers that it had
-        kept = [row for row in kept if row.changes.keys().isdisjoint({"embedding.dim", "embedding.groups"})]
+        fixed = {"embedding.dim", "embedding.groups"}
+    kept = [row for row in kept if row.changes.keys().isdisjoint(fixed)]
     names = {row.name for row in kept}
     return tuple(row for row in kept if names.issuperset(row.made_from))
 
@@ -141,8 +143,10 @@ def _alone(base: Recipe, sets: tuple[str, ...]) -> Row:
     return Row(name, ALONE, f"only {', '.join(sets)}", changes)
 
 
-def _length(bits: int) -> Row:
-    changes = {"embedding.dim": bits, "embedding.groups": bits // BITS_A_GROUP}
+def _length(bits: int, base: Recipe) -> Row:
+    changes = {"embedding.dim": bits}
+    if base.embedding.groups:
+        changes["embedding.groups"] = bits // BITS_A_GROUP
     return Row(f"bits_{bits}", LENGTH, f"{bits} bits", changes)
 
 
@@ -203,6 +207,8 @@ def run(
         say(f"not measured: {family}: {reason}")
     if not suite:
         raise VisearchError("there is no data for any task; VISEARCH_SHARED names the folder of data sets")
+    for row in wanted:
+        recipe.check(_recipe(base, row.changes, row.name, PACE_STEPS))
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -273,6 +279,7 @@ def _recipe(base: str, changes: Mapping[str, Any], name: str, steps: int) -> Rec
 
 def _do(out: Path, row: Row, base: str, steps: int, suite: Sequence[retrieval.Task]) -> str:
     """Train (or average), export, measure; returns a line about it."""
+    from training import checkpoint
     from training.export import export
 
     folder = out / row.name
@@ -288,7 +295,7 @@ def _do(out: Path, row: Row, base: str, steps: int, suite: Sequence[retrieval.Ta
         "row": row.name,
         "title": row.title,
         "table": row.table,
-        "steps": steps if row.trained and not row.made_from else 0,
+        "steps": checkpoint.load(folder / checkpoint.BEST).step,
         "bits": model.card.embedding_dim,
         "minutes": round((trained - began) / 60, 1),
         "sha256": model.sha256,

@@ -7,7 +7,8 @@ stopped, whatever the number of workers.
 from __future__ import annotations
 
 import signal
-from collections.abc import Generator, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -228,10 +229,19 @@ def ahead(
         pin_memory=pin,
         worker_init_fn=_leave_interrupts_to_parent,
     )
-    return _take(iter(loader))
+    if not workers:
+        return _take(iter(loader))
+    before = signal.getsignal(signal.SIGCHLD)
+    made = iter(loader)
+    if threading.current_thread() is threading.main_thread():
+        # torch's own makes the death of a worker an error in whatever line the run is at; here it is one of the batch.
+        signal.signal(signal.SIGCHLD, before)
+    return _take(made, made._shutdown_workers)
 
 
-def _take(made: Iterator[Made_co | VisearchError]) -> Generator[Made_co, None, None]:
+def _take(
+    made: Iterator[Made_co | VisearchError], end: Callable[[], None] | None = None
+) -> Generator[Made_co, None, None]:
     try:
         for batch in made:
             if isinstance(batch, VisearchError):
@@ -241,7 +251,8 @@ def _take(made: Iterator[Made_co | VisearchError]) -> Generator[Made_co, None, N
     except RuntimeError as error:  # the loader's, when a worker is gone
         why = str(error).splitlines()[0]
     finally:
-        del made  # ends the workers; the traceback of an error would keep them for as long as it is kept itself
+        if end:  # not left to `made`'s end: the traceback of an error would keep it for as long as it is kept itself
+            end()
     raise VisearchError(f"a process that decodes pictures died ({why})")
 
 

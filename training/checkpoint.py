@@ -39,6 +39,7 @@ class Checkpoint:
         metrics: validation name -> {"binary": .., "float": ..}, Precision@1 in 0..1; empty before the first epoch ends.
         weights: the state of `Unified` that ships: moving average and weight averaging applied.
         resume: what only going on with the run needs; None in a best checkpoint.
+        revision: of the code that trained (revision.py).
         kind: "embedding", or "detector" (training/detection; its metrics and weights are that model's).
     """
 
@@ -50,6 +51,7 @@ class Checkpoint:
     weights: Weights
     resume: Mapping[str, Any] | None = None
     kind: str = EMBEDDING
+    revision: str | None = None
 
     @property
     def score(self) -> float:
@@ -85,6 +87,8 @@ def load(path: Path) -> Checkpoint:
         raise UsageError(f"{path}: not a checkpoint of `visearch train`")
     if values.pop("format") != FORMAT:
         raise UsageError(f"{path}: a checkpoint of another version; this visearch reads version {FORMAT}")
+    if unknown := values.keys() - {each.name for each in fields(Checkpoint)}:
+        raise UsageError(f"{path}: a checkpoint of a newer visearch, which says {min(unknown)}")
     return Checkpoint(**values)
 
 

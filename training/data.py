@@ -130,9 +130,16 @@ def _choose(source: recipe.Data) -> tuple[list[Sample], list[Skipped]]:
     if not chosen:
         if missing := sorted(used - known):
             raise UsageError(f"{place}: {source.path} has no column {missing[0]}; there are {', '.join(sorted(known))}")
+        if left_out:
+            first = left_out[0]
+            about = "" if first.path == source.path else f"{first.path}: "
+            raise UsageError(f"{place}: no row of {source.path} can be used; the first: {about}{first.reason}")
         raise UsageError(f"{place}: {source.path} has no pictures{' of those asked for' if known else ''}")
     if missing := sorted({*source.heads.values(), *source.exclude} - known):
         raise UsageError(f"{place}: {source.path} has no column {missing[0]}; there are {', '.join(sorted(known))}")
+    for head, key in source.heads.items():
+        if not any(head in sample.labels for sample in chosen):
+            raise UsageError(f"{place}: none of the pictures asked for has a {key}, which head {head} learns")
     return chosen, left_out
 
 
@@ -142,8 +149,14 @@ def _text(row: Row, column: str) -> str:
 
 
 def _label(row: Row, column: str, data: str) -> str:
-    """The class that a column names; where the picture is one, its set is in the name: others may have such a file."""
-    text = _text(row, column)
+    """The class that a column names; "" where the row has none.
+
+    Where the picture is one, its set is in the name: others may have such a file.
+    """
+    names = sorted(values_of(row.columns.get(column)) - {""})
+    if len(names) > 1:
+        raise UsageError(f"{row.path}: has several values of {column} ({_some(names)}); a picture is of one class")
+    text = names[0] if names else ""
     return f"{data}/{text}" if text and column == formats.PICTURE else text
 
 
@@ -174,7 +187,13 @@ def _check_classes(
         left = {sample.labels.get(head) for sample in usable}
         lost = {sample.labels[head] for sample in chosen if head in sample.labels} - left
         if lost:
-            raise UsageError(f"data.{source.name}: class {min(lost)} of {head} is empty: no picture of it can be used")
+            reasons = {each.path: each.reason for each in left_out}
+            path = next(sample.path for sample in chosen if sample.labels.get(head) == min(lost))
+            more = f"; {len(lost) - 1} more classes are empty" if len(lost) > 1 else ""
+            raise UsageError(
+                f"data.{source.name}: class {min(lost)} of {head} is empty: no picture of it can be used"
+                f" ({path}: {reasons[path]}){more}"
+            )
 
 
 def _check_unseen_by(validation: recipe.Validation, classes: Mapping[str, Sequence[str]]) -> None:
@@ -240,7 +259,7 @@ def benchmark(path: Path, format: str = "", label: str = "class") -> Benchmark:
     """
     splits: dict[str, list[Sample]] = {"train": [], "query": [], "gallery": [], "test": []}
     for row in formats.rows(path, format):
-        name = _text(row, label)
+        name = _label(row, label, path.name)
         if row.path is None or not name:
             continue
         split = _text(row, "split")

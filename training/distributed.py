@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from training.model import Unified
 from visearch.machine import usable_cores
+
+PATIENCE = timedelta(days=1)  # the others wait while the main process validates; where one dies, torchrun ends them
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,14 @@ class Process:
         torch.distributed.all_reduce(count)
         return bool(count)
 
+    def joined(self, reasons: dict[Path, str]) -> dict[Path, str]:
+        """The entries of all processes; all must call this."""
+        if self.world == 1:
+            return reasons
+        everyones: list[Any] = [None] * self.world
+        torch.distributed.all_gather_object(everyones, reasons)
+        return {path: reason for each in everyones for path, reason in each.items()}
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.world > 1:
@@ -53,7 +66,7 @@ def started() -> Iterator[Process]:
     if world == 1:
         yield Process(0, 1, device)
         return
-    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield Process(rank, world, device)
     finally:

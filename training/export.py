@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import subprocess
 import tempfile
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,6 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from training import checkpoint as checkpoints
+from training import formats
 from training import recipe as recipes
 from training.checkpoint import Checkpoint
 from training.model import Unified
@@ -42,7 +42,6 @@ SMALLEST_HALVED = 1024  # elements; biases and scales are small and stay float32
 MOST_FLIPPED = 0.001  # share of bits that may differ from torch
 PICTURES = 64  # compared
 LISTED = 2000  # files looked at to choose them, of each data set
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def export(path: Path, out: Path, pictures: Path | None = None, *, others: Seque
     model, checkpoint = checkpoints.load_model(path, *others)
     recipe = recipes.from_plain(checkpoint.recipe)
     text = json.dumps(card(checkpoint, runs=1 + len(others)))
-    files = find_pictures([data.path for data in recipe.data] if pictures is None else [pictures])
+    files = find_pictures(pictures, (_listed(data) for data in recipe.data))
     batch = prepare_pictures(files, Card.from_json(text, str(path)))
     try:
         proto = to_onnx(model, recipe.embedding.size)
@@ -106,21 +105,8 @@ def card(checkpoint: Checkpoint, *, runs: int = 1) -> dict[str, Any]:
         "backbone": recipe.backbone.name,
         "classes": {head: len(names) for head, names in checkpoint.classes.items()},
         "steps": checkpoint.step,
-        "revision": revision(),
+        "revision": checkpoint.revision,
     }
-
-
-def revision() -> str | None:
-    """The git commit of this code, with "+" where files differ from it; None where it is not a checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        # Only where this very file is tracked: an installed package may lie inside another repository.
-        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], check=True, capture_output=True)
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
-        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], check=False, capture_output=True).returncode
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit + ("+" if changed else "")
 
 
 class _Exported(nn.Module):
@@ -190,23 +176,31 @@ def halve_weights(proto: onnx.ModelProto) -> None:
     proto.graph.node.extend(nodes)
 
 
-def find_pictures(places: Iterable[Path]) -> list[Path]:
-    """At most PICTURES files, taken evenly from the places: folders, or files beside which the pictures lie.
+def find_pictures(folder: Path | None, sets: Iterable[Iterable[Path]]) -> list[Path]:
+    """At most PICTURES files of a folder; where none is named, evenly of data sets, each the pictures that it lists.
 
     Raises:
         UsageError: there is none.
     """
-    folders = sorted({place if place.is_dir() else place.parent for place in places})
-    found = []
-    for folder in folders:
-        files = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-        listed = sorted(islice(files, LISTED))
-        share = math.ceil(PICTURES / len(folders))
-        found += listed[:: max(1, len(listed) // share)][:share]
+    listed = []
+    for files in sets if folder is None else [_under(folder)]:
+        with contextlib.suppress(UsageError):  # a data set that is no longer there
+            listed.append(list(dict.fromkeys(islice(files, LISTED))))
+    share = math.ceil(PICTURES / max(1, len(listed)))
+    found = [path for files in listed for path in files[:: max(1, len(files) // share)][:share]]
     if not found:
-        named = ", ".join(str(folder) for folder in folders) or "the recipe"
-        raise UsageError(f"no pictures under {named} to compare the exported model on; name a folder with --pictures")
+        place = "of the recipe's data sets" if folder is None else f"under {folder}"
+        raise UsageError(f"no pictures {place} to compare the exported model on; name a folder with --pictures")
     return found[:PICTURES]
+
+
+def _under(folder: Path) -> list[Path]:
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in images.SUPPORTED_SUFFIXES)
+    return sorted(islice(files, LISTED))
+
+
+def _listed(data: recipes.Data) -> Iterator[Path]:
+    return (row.path for row in formats.rows(data.path, data.format) if row.path is not None)
 
 
 def prepare_pictures(paths: Iterable[Path], card: Card) -> U8:

@@ -109,6 +109,7 @@ def _unit(vectors: F32) -> F32:
 
 def training_recipe(base: Recipe, path: Path, format: Format, head: Head) -> Recipe:
     """`base` on the training half of one data set alone, with one of HEADS; nothing is validated on the test half."""
+    path = path.resolve()  # as a recipe that was read has it
     source = recipe.Data(path.name, path, format, {"class": "class"}, where={"split": ("train",)})
     embedding = replace(base.embedding, head=head)
     if head == "normalized":  # as published: LayerNorm, neither ReLU nor dropout
@@ -127,14 +128,15 @@ def training_recipe(base: Recipe, path: Path, format: Format, head: Head) -> Rec
 def run(path: Path, format: Format, base: Recipe, heads: Iterable[Head], out: Path) -> dict[str, Figures]:
     """Train a model for each of `heads` in its own folder below `out`, going on where it was stopped; measure it."""
     from training.export import export
-    from training.trainer import train
+    from training.trainer import saved_run, train
 
     task = protocol(path, format)
     found: dict[str, Figures] = {}
     for head in heads:
-        model = out / head / "model.onnx"
+        model, wanted = out / head / "model.onnx", training_recipe(base, path, format, head)
+        saved_run(wanted, out / head, resume=True)  # one of other data, or of another recipe, is not taken for this one
         if not model.exists():
-            export(train(training_recipe(base, path, format, head), out / head, resume=True), model)
+            export(train(wanted, out / head, resume=True), model)
         found[head] = measure(task, embed_with(Embedder(model)))
     return found
 
@@ -156,7 +158,9 @@ def main(
     if model:
         figures = {model.name: measure(protocol(data, format), embed_with(Embedder(model)))}
     else:
-        overrides: dict[str, Any] = {} if epochs is None else {"schedule.epochs": epochs}
+        overrides: dict[str, Any] = {"data": None, "validation": None}  # which need not be there
+        if epochs is not None:
+            overrides["schedule.epochs"] = epochs
         figures = run(data, format, recipe.load(base, overrides), heads, out)
         (out / "metrics.json").write_text(json.dumps({k: vars(v) for k, v in figures.items()}, indent=1) + "\n")
     for name, each in figures.items():

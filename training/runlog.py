@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from training import data
 from training.data import TrainingData
+from visearch.errors import VisearchError
 
 LOG, DATA = "log.jsonl", "data.txt"
 REPORT_WIDTH = 120
@@ -39,10 +40,18 @@ class RunLog:
         kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step] if step else []
         path.write_text("".join(f"{line}\n" for line in kept))
         self._file = path.open("a")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._folder = folder / "tensorboard"
+        # Larger than a row, so that writing one never waits for a thread that is gone.
+        self._board = SummaryWriter(str(self._folder), purge_step=step + 1, max_queue=1000)
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Add a row; nested mappings become `name/part` in TensorBoard."""
+        """Add a row; nested mappings become `name/part` in TensorBoard.
+
+        Raises:
+            VisearchError: TensorBoard's thread has ended, as it does of a full disk.
+        """
+        if not self._board.file_writer.event_writer._worker.is_alive():
+            raise VisearchError(f"{self._folder}: can no longer be written; is the disk full?")
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         for name, value in _numbers(values):
@@ -53,8 +62,8 @@ class RunLog:
 
     def __exit__(self, *error: object) -> None:
         """Write out what TensorBoard still holds."""
-        self._file.close()
-        self._board.close()
+        with suppress(OSError), closing(self._file):  # the same numbers are in the log, line by line
+            self._board.close()
 
 
 def _whole_lines(path: Path) -> list[str]:

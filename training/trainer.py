@@ -12,7 +12,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from copy import deepcopy
 from pathlib import Path
 from types import FrameType
@@ -33,11 +33,13 @@ from training.model import Unified
 from training.proxies import GradNorm, ProxyBank, head_losses
 from training.recipe import Recipe, check, from_plain_as, to_plain
 from training.retention import Start, interpolate, similarity_loss
+from training.revision import revision
 from training.runlog import LOG, Bar, RunLog, progress_bar, tell_data
 from visearch.errors import UsageError, VisearchError
 
 LOG_STEPS = 10
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+MAY_CHANGE = ("card.", "schedule.workers", "schedule.checkpoint_minutes")  # when a run is gone on with
 RETENTION = "retention"  # what logs call its loss, beside those of the heads
 
 
@@ -56,16 +58,22 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, progress: bool = T
         VisearchError: gradients are no longer finite, a data set cannot be decoded, a checkpoint cannot be written.
         KeyboardInterrupt: interrupted (SIGINT, SIGTERM); the run was saved first.
     """
-    with distributed.started() as process, interruptible() as interrupted:
-        return _train(recipe, out, resume, progress and process.main, process, interrupted)
+    with distributed.started() as process, interruptible() as interrupted, ExitStack() as ending:
+        return _train(recipe, out, resume, progress and process.main, process, interrupted, ending)
 
 
 def _train(
-    recipe: Recipe, out: Path, resume: bool, progress: bool, process: Process, interrupted: threading.Event
+    recipe: Recipe,
+    out: Path,
+    resume: bool,
+    progress: bool,
+    process: Process,
+    interrupted: threading.Event,
+    ending: ExitStack,
 ) -> Path:
     schedule, retention, device = recipe.schedule, recipe.retention, process.device
     check(recipe)
-    saved = saved_run(recipe, out, resume)
+    saved, code = saved_run(recipe, out, resume), revision()
 
     # Data
     pictures = data.read(recipe)
@@ -79,6 +87,7 @@ def _train(
     step = saved.step if saved else 0
     # Before anything large is allocated: workers are forks, and would keep the memory as it was.
     coming = batches.iterate(step, course.total, schedule.workers, pin=device.type == "cuda")
+    ending.enter_context(closing(coming))
 
     # Model
     if device.type == "cpu":
@@ -152,6 +161,7 @@ def _train(
             metrics=metrics,
             weights=weights,
             resume=state if resumable else None,
+            revision=code,
         )
 
     def validate(log: RunLog, bar: Bar) -> None:
@@ -175,11 +185,7 @@ def _train(
     unreadable_logged = 0
     saved_at = logged_at = time.monotonic()
     pictures_since = 0
-    with (
-        closing(coming),
-        RunLog(out, step) if process.main else nullcontext() as log,
-        progress_bar(course.total, step, progress) as bar,
-    ):
+    with RunLog(out, step) if process.main else nullcontext() as log, progress_bar(course.total, step, progress) as bar:
         if log and unvalidated:
             validate(log, bar)
         for batch in coming:
@@ -233,7 +239,10 @@ def _train(
             pictures_since += len(batch.images) * process.world
             for name, value in losses.items():
                 losses_since[name].append(value.detach())
-            if log and (step % LOG_STEPS == 0 or step == course.total):
+            telling = step % LOG_STEPS == 0 or step == course.total
+            if telling:
+                unreadable = process.joined(unreadable)
+            if log and telling:
                 means = {name: float(torch.stack(values).mean()) for name, values in losses_since.items()}
                 now = time.monotonic()
                 speed = pictures_since / (now - logged_at)
@@ -260,7 +269,7 @@ def _train(
             if end_of_epoch:
                 process.wait()
                 logged_at = time.monotonic()
-            if stopping:
+            if stopping and step < course.total:
                 bar.say(f"stopped after step {step} of {course.total}; --resume goes on from there")
                 raise KeyboardInterrupt
         if log and unreadable:
@@ -285,9 +294,25 @@ def saved_run(recipe: object, out: Path, resume: bool) -> Checkpoint | None:
     if not resume:
         raise UsageError(f"{out} holds a run already; go on with it (--resume) or name another folder (--out)")
     saved = checkpoint.load(last)
-    if from_plain_as(type(recipe), saved.recipe) != recipe:  # not the plain ones: a key may be newer than the run
-        raise UsageError(f"{out} holds a run of another recipe; name another folder (--out), or put the recipe back")
+    began = from_plain_as(type(recipe), saved.recipe)  # not the plain one: a key may be newer than the run
+    if changed := _changed(to_plain(began), to_plain(recipe)):
+        raise UsageError(
+            f"{out} holds a run of another recipe ({changed[0]} was different); name another folder (--out), or put the"
+            " recipe back"
+        )
     return saved
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> list[str]:
+    """The keys of plain recipes that are not the same, but for those that do not change what is learnt."""
+    found = []
+    for key in before.keys() | now.keys():
+        one, other, name = before.get(key), now.get(key), f"{within}{key}"
+        if isinstance(one, dict) and isinstance(other, dict):
+            found += _changed(one, other, f"{name}.")
+        elif one != other and not name.startswith(MAY_CHANGE):
+            found.append(name)
+    return sorted(found)
 
 
 def _check_same_run(saved: Checkpoint, pictures: TrainingData, process: Process, out: Path) -> None:

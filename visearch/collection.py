@@ -210,7 +210,9 @@ class Collection:
         if model is not None and model.sha256 == generation.model_sha256:
             return model
         with self._loading:
-            self._embedder = model = self._load_embedder(generation)
+            model = self._embedder  # loaded meanwhile, by another thread
+            if model is None or model.sha256 != generation.model_sha256:
+                self._embedder = model = self._load_embedder(generation)
         return model
 
     def _load_embedder(self, generation: Generation) -> Embedder:

@@ -78,9 +78,9 @@ _environments: dict[Path, tuple[Any, int]] = {}
 _environments_lock = threading.Lock()
 
 
-def acquire(path: Path, readonly: bool) -> Any:
-    """The environment in this folder, which this process shares with whoever has it open; `release` gives it back."""
-    key = path.resolve()
+def acquire(path: Path, key: Path, readonly: bool) -> Any:
+    """The environment in this folder, which this process shares with whoever has it open; `release` gives it back.
+    `key` is the resolved path."""
     with _environments_lock:
         environment, users = _environments.get(key, (None, 0))
         if environment is None:
@@ -111,6 +111,24 @@ def acquire(path: Path, readonly: bool) -> Any:
         return environment
 
 
+@contextmanager
+def in_use(key: Path) -> Iterator[Any]:
+    """An environment that is open, and stays so meanwhile: to read the memory of a closed one ends the process.
+
+    Raises:
+        StoreError: it is closed.
+    """
+    with _environments_lock:
+        environment, users = _environments.get(key, (None, 0))
+        if environment is None:
+            raise StoreError(f"{key.parent}: was closed")
+        _environments[key] = (environment, users + 1)
+    try:
+        yield environment
+    finally:
+        release(key)
+
+
 def _reserve_lock_file(path: Path) -> None:
     """Give a new lock file its bytes on disk: LMDB maps it, and a full disk would then be a bus error."""
     if hasattr(os, "posix_fallocate"):
@@ -121,9 +139,8 @@ def _reserve_lock_file(path: Path) -> None:
             os.close(descriptor)
 
 
-def release(path: Path) -> None:
+def release(key: Path) -> None:
     """Close the environment where nobody else in this process has it open."""
-    key = path.resolve()
     with _environments_lock:
         environment, users = _environments.get(key, (None, 0))
         if users > 1:

@@ -16,7 +16,7 @@ import numpy as np
 
 from visearch import codes
 from visearch.collection import INDEX, MODELS, STORE, Collection
-from visearch.errors import IndexFileError, ModelError, StoreError, UsageError
+from visearch.errors import IndexFileError, StoreError, UsageError
 from visearch.files import TEMPORARY, fsync_folder
 from visearch.runtime import file_sha256
 from visearch.sources import file_of
@@ -213,7 +213,7 @@ def backup(collection: Collection, destination: Path) -> None:
             fsync_folder(Path(folder))
         partial.replace(destination)
         fsync_folder(destination.parent)
-    except (OSError, StoreError, ModelError, IndexFileError) as error:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
         if isinstance(error, OSError):
             raise StoreError(f"{destination}: cannot be written ({error.filename}: {error.strerror})") from None
@@ -253,9 +253,11 @@ def export(collection: Collection, path: Path) -> int:
                     page = []
             count += _export_page(collection, generation, page, writer, schema)
         partial.replace(path)
-    except OSError as error:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
-        raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from None
+        if isinstance(error, OSError):
+            raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise
     return count
 
 

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visearch.codes import I64, U8
-from visearch.environment import DATA, acquire, data_bytes, missing_bytes, release, store_errors, writable
+from visearch.environment import DATA, acquire, data_bytes, in_use, missing_bytes, release, store_errors, writable
 from visearch.errors import StoreError
 from visearch.records import CodeRows, Failure, Generation, Item, Known, Shard, metadata_hash, packb, unpackb
 
@@ -69,6 +69,7 @@ class Store:
             StoreError: it is missing, of another format, broken, or may not be written.
         """
         self.path = path
+        self._key = path.resolve()
         self._closed = False
         exists = data_bytes(path) > 0
         if not (exists or create):
@@ -79,15 +80,14 @@ class Store:
         with store_errors(path):
             if create:
                 path.mkdir(parents=True, exist_ok=True)
-            self._environment = acquire(path, self.readonly)
+            environment = acquire(path, self._key, self.readonly)
             try:
-                self._open_tables()
+                self._open_tables(environment)
             except BaseException:
                 self.close()
                 raise
 
-    def _open_tables(self) -> None:
-        environment = self._environment
+    def _open_tables(self, environment: Any) -> None:
         self.tables: dict[str, Any] = {}
         if self.readonly:  # a table opened within a transaction that only reads is closed with it
             meta = environment.open_db(b"meta", create=False)
@@ -118,15 +118,16 @@ class Store:
             )
 
     def close(self) -> None:
-        """Close; the same environment opened elsewhere in the process stays open. A second time does nothing."""
+        """Close; what reads or writes in another thread, or has the same environment open, goes on. A second time does
+        nothing."""
         if not self._closed:
             self._closed = True
-            release(self.path)
+            release(self._key)
 
     @contextmanager
     def read(self) -> Iterator[Reader]:
         """A consistent view of the store; keep it short, an open one keeps old pages from being reused."""
-        with store_errors(self.path), self._environment.begin(buffers=True) as transaction:
+        with store_errors(self.path), in_use(self._key) as environment, environment.begin(buffers=True) as transaction:
             yield Reader(transaction, self.tables)
 
     @contextmanager
@@ -134,22 +135,23 @@ class Store:
         """One atomic change. When the block ends the change is on disk; when it raises nothing has happened."""
         if self.readonly:
             raise StoreError(f"{self.path.parent}: is read-only, so nothing can be added or changed there")
-        with store_errors(self.path), self._environment.begin(write=True, buffers=True) as transaction:
-            yield Writer(transaction, self.tables)
-        if missing_bytes(self._environment, self.path):
-            self._fill_up()
+        with in_use(self._key) as environment:
+            with store_errors(self.path), environment.begin(write=True, buffers=True) as transaction:
+                yield Writer(transaction, self.tables)
+            if missing_bytes(environment, self.path):
+                self._fill_up(environment)
 
-    def _fill_up(self) -> None:
+    def _fill_up(self, environment: Any) -> None:
         """Make the data file as long as its pages need: a change that took pages and gave them back leaves those at
         the end unwritten, and the next to open the store could not tell that from a file cut short."""
-        with store_errors(self.path), self._environment.begin(write=True):  # nobody else makes the file longer now
-            length = data_bytes(self.path) + missing_bytes(self._environment, self.path)
+        with store_errors(self.path), environment.begin(write=True):  # nobody else makes the file longer now
+            length = data_bytes(self.path) + missing_bytes(environment, self.path)
             os.truncate(self.path / DATA, length)
 
     def copy(self, destination: Path) -> None:
         """A hot, compacted copy of one consistent moment into an empty folder."""
-        with store_errors(destination):
-            self._environment.copy(str(destination), compact=True)
+        with store_errors(destination), in_use(self._key) as environment:
+            environment.copy(str(destination), compact=True)
 
 
 @dataclass(frozen=True)

@@ -134,9 +134,11 @@ class Fetcher:
             connection.close()
 
     def _address(self, host: str, port: int, deadline: float) -> tuple[str, int]:
+        look_up = self._look_ups.submit(self._resolve, host, port)
         try:
-            found = self._look_ups.submit(self._resolve, host, port).result(_left(deadline))
+            found = look_up.result(_left(deadline))
         except NotInTime:
+            look_up.cancel()  # one that has not begun would keep others, and the server's end, waiting
             raise invalid(FIELD, "took too long to fetch", 504) from None
         except (OSError, UnicodeError):
             raise invalid(FIELD, "its host is not known", 502) from None

@@ -16,6 +16,7 @@ import pytest
 from tests.faults.conftest import Undisturbed
 from tests.faults.helpers import contents, fails_in_one_line, make_pictures, problems, succeeds, visearch
 from visearch import Collection
+from visearch.environment import in_use
 from visearch.errors import StoreError
 from visearch.records import ITEM_RECORD, RECORD
 from visearch.store import FORMAT, TABLES
@@ -198,4 +199,5 @@ def test_readers_that_were_killed_do_not_make_the_store_grow(collection: Path, u
             killed = subprocess.run([sys.executable, "-c", HOLD_A_READER, str(collection)], check=False)
             assert killed.returncode == -signal.SIGKILL
         visearch("info", "--collection", collection)
-        assert str(opened.store._environment.readers()).count("\n") <= 2, "a slot of each killed reader is still taken"
+        with in_use(opened.store.path.resolve()) as environment:
+            assert str(environment.readers()).count("\n") <= 2, "a slot of each killed reader is still taken"

@@ -100,6 +100,14 @@ def test_code_lengths_are_those_that_the_recipe_has_not() -> None:
         recipe.check(changed)
 
 
+def test_lengths_change_only_what_the_recipe_has() -> None:
+    without = rows(replace(BASE, embedding=Embedding(groups=0)))
+    assert {"bits_64", "bits_2048"} <= {row.name for row in without}
+    assert all(row.changes.keys() == {"embedding.dim"} for row in without if row.table == ablate.LENGTH)
+    of_the_backbone = rows(replace(BASE, embedding=Embedding(projection=False)))
+    assert not [row for row in of_the_backbone if row.table == ablate.LENGTH]
+
+
 def test_every_row_of_a_recipe_that_trains_in_binary_can_be_trained() -> None:
     base = replace(BASE, embedding=Embedding(binary=0.5))
     for row in rows(base):

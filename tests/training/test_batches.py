@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -260,6 +261,19 @@ def test_a_set_of_nothing_but_broken_pictures_is_one_line(recipe: Recipe, worker
         list(batches.iterate(0, 2, workers))
     assert "Traceback" not in error.value.message
     assert not multiprocessing.active_children()  # though the error, and what it keeps, is still there
+
+
+def test_a_worker_that_dies_is_told_where_a_batch_is_taken(recipe: Recipe) -> None:
+    """Not in the middle of whatever the run is at, as torch would have it."""
+    before = signal.getsignal(signal.SIGCHLD)
+    coming = batches_of(recipe).iterate(0, 1000, workers=1)
+    next(coming)
+    assert signal.getsignal(signal.SIGCHLD) is before
+    (worker,) = multiprocessing.active_children()
+    worker.kill()
+    with pytest.raises(VisearchError, match="a process that decodes pictures died"):
+        list(coming)
+    assert not multiprocessing.active_children()
 
 
 def test_closed_it_leaves_no_process_behind(recipe: Recipe) -> None:

@@ -179,7 +179,10 @@ MISTAKES = [
         {"heads": {"kind": "kind"}, "unseen": True},
         "data.shoes: class mule is to stay unseen, but {folder}/6.jpg is of it; exclude it",
     ),
-    ({"heads": {"kind": "kind"}, "broken": ["6.jpg"]}, "data.shoes: class mule of kind is empty: no picture of it can"),
+    (
+        {"heads": {"kind": "kind"}, "broken": ["6.jpg"]},
+        "data.shoes: class mule of kind is empty: no picture of it can be used ({folder}/6.jpg: empty: the file is",
+    ),
     (
         {"broken": [f"{number}.jpg" for number in range(1, 7)]},
         "data.shoes: no picture can be used of 6; the first is {folder}/1.jpg: empty: the file is empty",
@@ -197,6 +200,32 @@ def test_a_set_that_cannot_be_trained_on_is_one_line(shoes: Path, change: dict[s
     with pytest.raises(UsageError) as error:
         data.read(made(Data("shoes", shoes, **change)))
     assert error.value.message.startswith(message.replace("{set}", str(shoes)).replace("{folder}", str(shoes.parent)))
+
+
+def test_a_label_in_a_list_is_that_label_and_of_several_none_is_the_class(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"path": "1.jpg", "kind": ["boot"]}, {"path": "2.jpg", "kind": "boot"}]
+    rows += [{"path": "3.jpg", "kind": "clog"}, {"path": "4.jpg", "kind": []}]
+    path = write_rows(tmp_path / "shoes.jsonl", rows)
+    shoes = Data("shoes", path, heads={"kind": "kind"})
+    read = data.read(made(shoes))
+    assert read.classes == {"kind": ("boot", "clog")}
+    assert [each.reason for each in read.skipped] == ["no kind"]
+    write_rows(path, [*rows, {"path": "5.jpg", "kind": ["clog", "red"]}])
+    with pytest.raises(UsageError, match=r"5\.jpg: has several values of kind \(clog, red\)"):
+        data.read(made(shoes))
+
+
+def test_rows_of_no_use_say_why(tmp_path: Path) -> None:
+    path = tmp_path / "shoes.csv"
+    path.write_text("path,kind\nhttps://shop.example/1.jpg,boot\nhttps://shop.example/2.jpg,clog\n")
+    with pytest.raises(UsageError, match=r"no row of .*shoes\.csv can be used; the first: .*row 1: on a server"):
+        data.read(made(Data("shoes", path, heads={"kind": "kind"})))
+
+
+def test_a_head_without_a_picture_of_those_asked_for_is_one_line(shoes: Path) -> None:
+    asked = Data("shoes", shoes, heads={"kind": "kind", "product": "sku"}, where={"domain": ("web",)})
+    with pytest.raises(UsageError, match=r"data\.shoes: none of the pictures asked for has a sku, which head product"):
+        data.read(made(asked))
 
 
 def test_unseen_classes_pass_where_they_are_excluded(shoes: Path) -> None:

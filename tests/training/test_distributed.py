@@ -15,8 +15,9 @@ pytest.importorskip("torch")
 
 import torch
 
-from tests.training.tiny_run import EMBEDDING, SCHEDULE, folder_of_classes, loose_pictures, recipe_of
-from training import checkpoint
+from tests.training.tiny_run import EMBEDDING, SCHEDULE, folder_of_classes, loose_pictures, picture, recipe_of
+from training import checkpoint, data
+from training.batches import Batches
 from training.checkpoint import LAST
 from training.model import Unified
 from training.recipe import Data, Proxies, Recipe, to_plain
@@ -81,3 +82,21 @@ def test_two_processes_give_the_gradients_of_one_with_the_joint_batch(
     assert {path.name for path in (tmp_path / "two-processes").iterdir()} == {
         path.name for path in (tmp_path / "one").iterdir()
     }
+
+
+def test_pictures_that_one_process_could_not_decode_are_told_by_the_main_one(recipe: Recipe, tmp_path: Path) -> None:
+    for number in range(8):
+        broken = tmp_path / "colours" / "red" / f"{number}.jpg"
+        picture("red", number).save(broken)
+        content = broken.read_bytes()
+        broken.write_bytes(content[: len(content) * 2 // 3])  # its header is whole
+    pictures = data.read(recipe)
+    seen = [
+        {path for step in range(4) for path, _ in Batches(pictures, recipe, rank=rank, world=2).make(step).unreadable}
+        for rank in (0, 1)
+    ]
+    assert seen[1] - seen[0]
+    train_with_torchrun(recipe, 2, tmp_path / "out")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    [told] = [row["unreadable"] for row in rows if "unreadable" in row]
+    assert set(told) == {str(path) for path in seen[0] | seen[1]}

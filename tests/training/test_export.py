@@ -1,7 +1,6 @@
 """Export: the file is the checkpoint's model to the bit, small, by the contract, or there is no file."""
 
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +54,8 @@ def save_checkpoint(path: Path, made: Recipe, scale: float = 1.0) -> Unified:
         model.get_parameter("projection.weight").mul_(scale)
     metrics = {"photos": {"binary": 0.5, "float": 0.75}}
     classes = {"kind": ("a", "b", "c")}
-    checkpoints.save(Checkpoint(recipes.to_plain(made), 7, 1.0, classes, metrics, model.state_dict()), path)
+    values = (recipes.to_plain(made), 7, 1.0, classes, metrics, model.state_dict())
+    checkpoints.save(Checkpoint(*values, revision="0123abc"), path)
     return model.eval()
 
 
@@ -68,6 +68,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         coarse = Image.fromarray(rng.integers(0, 256, (2 + number, 3 + number, 3), dtype=np.uint8))
         coarse.resize((110, 90), Image.Resampling.BICUBIC).save(folder / f"{number}.jpg")
     (folder / "broken.jpg").write_bytes(b"not a picture")
+    (folder / "labels.csv").write_text("\n".join(["path", *(path.name for path in sorted(folder.glob("*.jpg")))]))
     return folder
 
 
@@ -139,9 +140,7 @@ def test_the_card_says_where_the_model_comes_from(made: tuple[Path, Unified, Exp
     more = json.loads(text)
     assert (more["recipe"], more["backbone"], more["steps"]) == ("trial", "test_efficientnet", 7)
     assert more["classes"] == {"kind": 3}
-    if more["revision"] is not None:  # else not made in a checkout
-        command = ["git", "cat-file", "-e", more["revision"].removesuffix("+")]
-        subprocess.run(command, cwd=Path(__file__).parent, check=True)
+    assert more["revision"] == "0123abc"  # of the code that trained, not of that which exports
 
 
 def test_several_checkpoints_make_the_model_of_their_mean_weights(tmp_path: Path, photos: Path) -> None:
@@ -236,8 +235,8 @@ def test_pictures_are_taken_evenly_from_all_places(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         for number in range(count):
             (tmp_path / name / f"{number:03}.JPG").touch()
-    (tmp_path / "few" / "labels.csv").touch()
-    found = find_pictures([tmp_path / "many", tmp_path / "few" / "labels.csv"])
+    many, few = (sorted((tmp_path / name).iterdir()) for name in ("many", "few"))
+    found = find_pictures(None, [many, few + few])
     assert len([path for path in found if path.parent.name == "few"]) == 3
     numbers = [int(path.stem) for path in found if path.parent.name == "many"]
     assert len(numbers) == 32

@@ -167,6 +167,13 @@ def test_both_losses_train_and_are_measured(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     figures = json.loads((out / "metrics.json").read_text())
     assert set(figures) == {"softmax", "normalized"}
+    again = CliRunner().invoke(metric_learning.main, arguments)
+    assert (again.exit_code, again.output) == (0, done.output)  # nothing is trained twice
+    other = CliRunner().invoke(
+        metric_learning.main, [str(cub(tmp_path / "cub")), "--recipe", "smoke", "--out", str(out)]
+    )
+    assert isinstance(other.exception, UsageError)
+    assert "holds a run of another recipe" in other.exception.message
     for head in figures:
         assert Embedder(out / head / "model.onnx").card.embedding_dim == figures[head]["bits"] == 64
         assert figures[head]["recall"]["binary"]["4"][0] == 1

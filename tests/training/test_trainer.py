@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ from tests.training.tiny_run import EMBEDDING, SCHEDULE, folder_of_classes, loos
 from training import checkpoint, optim, validation
 from training.checkpoint import BEST, LAST
 from training.model import Unified
-from training.recipe import Backbone, Data, Proxies, Recipe, Retention, Validation
+from training.recipe import Backbone, Card, Data, Proxies, Recipe, Retention, Validation
 from training.retention import similarity_loss
+from training.runlog import RunLog
 from training.trainer import train
 from visearch.errors import UsageError, VisearchError
 from visearch.images import WHOLE
@@ -261,15 +264,56 @@ def test_gradnorm(colours: Data, tmp_path: Path) -> None:
     assert abs(weights["colour"] - 1) > 0.01
 
 
+def test_a_checkpoint_says_which_code_trained_it(colours: Data, tmp_path: Path) -> None:
+    train(recipe_of(colours, schedule=schedule(steps_per_epoch=1)), tmp_path / "out", progress=False)
+    revision = checkpoint.load(tmp_path / "out" / BEST).revision
+    if revision is not None:  # else not trained in a checkout
+        command = ["git", "cat-file", "-e", revision.removesuffix("+")]
+        subprocess.run(command, cwd=Path(__file__).parent, check=True)
+
+
+def test_an_error_before_the_first_step_leaves_no_process_behind(
+    colours: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a GPU's memory is full: what decodes pictures has been started by then."""
+
+    def full(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(optim, "build", full)
+    with pytest.raises(RuntimeError, match="out of memory") as error:
+        train(recipe_of(colours, schedule=schedule(workers=1)), tmp_path / "out", progress=False)
+    assert not multiprocessing.active_children(), error  # which keeps what the run held
+
+
+def test_a_log_that_can_no_longer_be_written_ends_the_run(tmp_path: Path) -> None:
+    """TensorBoard writes in a thread of its own, and to wait for one that is gone would be for ever."""
+    with RunLog(tmp_path, 0) as log:
+        log.write(1, {"loss": 1.0})
+        log._board.file_writer.event_writer._worker.stop()
+        with pytest.raises(VisearchError, match="tensorboard: can no longer be written; is the disk full"):
+            log.write(2, {"loss": 1.0})
+
+
 def test_a_run_is_not_written_over(colours: Data, tmp_path: Path) -> None:
     recipe = recipe_of(colours, schedule=schedule(steps_per_epoch=1))
     out = tmp_path / "out"
     train(recipe, out, progress=False)
     with pytest.raises(UsageError, match="holds a run already"):
         train(recipe, out, progress=False)
-    with pytest.raises(UsageError, match="another recipe"):
+    with pytest.raises(UsageError, match=r"another recipe \(seed was different\)"):
         train(replace(recipe, seed=1), out, resume=True, progress=False)
+    with pytest.raises(UsageError, match=r"another recipe \(schedule.rate was different\)"):
+        train(replace(recipe, schedule=schedule(steps_per_epoch=1, rate=0.01)), out, resume=True, progress=False)
     assert train(recipe, out, resume=True, progress=False) == out / BEST  # done: nothing to do
+
+
+def test_a_run_may_go_on_with_other_workers_and_another_card(colours: Data, tmp_path: Path) -> None:
+    """Neither changes what is learnt."""
+    recipe, out = recipe_of(colours, schedule=schedule(steps_per_epoch=1)), tmp_path / "out"
+    train(recipe, out, progress=False)
+    other = replace(recipe, card=Card(version="2"), schedule=schedule(steps_per_epoch=1, workers=1))
+    assert train(other, out, resume=True, progress=False) == out / BEST
 
 
 def test_a_run_goes_on_with_the_classes_and_the_processes_it_began_with(colours: Data, tmp_path: Path) -> None:

@@ -290,6 +290,24 @@ def test_an_export_that_cannot_be_written_leaves_nothing(folder: Path) -> None:
     assert not (folder / "nowhere").exists()
 
 
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_interrupted_neither_a_backup_nor_an_export_leaves_anything(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(folder.iterdir())
+    monkeypatch.setattr(shutil, "copyfile", interrupt)
+    monkeypatch.setattr(maintenance, "_export_page", interrupt)
+    with Collection.open(folder / "c") as collection:
+        with pytest.raises(KeyboardInterrupt):
+            maintenance.backup(collection, folder / "copy")
+        with pytest.raises(KeyboardInterrupt):
+            maintenance.export(collection, folder / "out.parquet")
+    assert sorted(folder.iterdir()) == before
+
+
 def test_a_backup_touches_nothing_of_another_name(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     save_all(tmp_path / "pics", range(3))

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visearch import codes
+from visearch.environment import in_use
 from visearch.errors import StoreError
 from visearch.store import (
     BLOCK_ROWS,
@@ -352,6 +353,17 @@ def test_closing_leaves_others_in_the_process_at_work(store: Store) -> None:
         assert reader.item_count() == 0
 
 
+def test_what_reads_goes_on_when_the_store_is_closed(store: Store) -> None:
+    """As a server that ends: memory that is no longer mapped would end the process."""
+    with store.write() as writer:
+        add(writer, 1)
+    with store.read() as reader:
+        store.close()
+        assert reader.item_count() == 1
+    with pytest.raises(StoreError, match="was closed"), store.read():
+        pass
+
+
 # What cannot be opened
 
 
@@ -428,7 +440,8 @@ def test_a_full_map_says_what_to_raise(tmp_path: Path) -> None:
     environment = lmdb.open(str(tmp_path / "store"), map_size=1 << 20)
     environment.close()
     opened = Store(tmp_path / "store", create=True)
-    opened._environment.set_mapsize(1 << 20)
+    with in_use(opened.path.resolve()) as environment:
+        environment.set_mapsize(1 << 20)
     with pytest.raises(StoreError, match="store is full; raise VISEARCH_MAP_GIGABYTES"), opened.write() as writer:
         for number in range(1, 400):
             writer.put_item(item(number))

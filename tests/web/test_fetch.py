@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.web.api import Client, client_of, image_bytes, make_app, make_client, problem, search
 from visearch.collection import Collection
-from web.fetch import Fetcher, is_public, resolve
+from web.fetch import LOOK_UPS, Fetcher, is_public, resolve
 from web.limits import FETCHES
 from web.problems import Problem
 
@@ -289,6 +289,24 @@ def test_a_look_up_that_dawdles_is_left_too() -> None:
     fetcher = inner(seconds=0.2, resolve=lambda host, port: release.wait(30))
     assert refused(fetcher, "http://picture.example/") == 504
     release.set()
+
+
+def test_a_look_up_that_nobody_waits_for_any_more_is_not_begun() -> None:
+    """Else they would pile up, and the server would not end before all were done."""
+    release, begun = threading.Event(), []
+
+    def dawdling(host: str, port: int) -> list[str]:
+        begun.append(host)
+        release.wait(30)
+        return []
+
+    fetcher = inner(seconds=0.2, resolve=dawdling)
+    hosts = [f"picture{number}.example" for number in range(LOOK_UPS + 3)]
+    for host in hosts:
+        assert refused(fetcher, f"http://{host}/") == 504
+    release.set()
+    fetcher._look_ups.shutdown()
+    assert begun == hosts[:LOOK_UPS]
 
 
 def test_who_waits_for_the_network_keeps_nobody_from_working_and_so_many_wait(

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from training import checkpoint as checkpoints
 from training.checkpoint import DETECTOR
 from training.detection import recipe as recipes
+from training.detection import scenes
 from training.detection.model import STRIDES, Network
 from training.detection.recipe import DetectorRecipe
 from training.detection.views import GREY
-from training.export import file_content, find_pictures, graph_of, revision
+from training.export import file_content, find_pictures, graph_of
 from visearch import images
 from visearch.detector import Detector, DetectorCard
 from visearch.embedder import CONTRACT
@@ -60,8 +61,8 @@ def export(path: Path, out: Path, pictures: Path | None = None) -> ExportedDetec
     labels = checkpoint.classes["label"]
     network = Network(len(labels)).eval()
     network.load_state_dict(checkpoint.weights)
-    text = json.dumps(card(recipe, labels, checkpoint.metrics, checkpoint.step) | {"revision": revision()})
-    files = find_pictures([each.path for each in recipe.data] if pictures is None else [pictures])
+    text = json.dumps(card(recipe, labels, checkpoint.metrics, checkpoint.step) | {"revision": checkpoint.revision})
+    files = find_pictures(pictures, (scenes.pictures(each) for each in recipe.data))
     content = file_content(to_onnx(network, recipe.size), text)
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder) / out.name

@@ -10,7 +10,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Event
 
@@ -25,6 +25,7 @@ from training.detection.recipe import DetectorRecipe, Schedule, check
 from training.detection.scenes import Scene
 from training.detection.views import Views
 from training.recipe import to_plain
+from training.revision import revision
 from training.runlog import DATA, Bar, RunLog, progress_bar
 from training.trainer import AUTOCAST, LOG_STEPS, interruptible, moving_average, saved_run, weights_of
 from visearch.errors import UsageError, VisearchError
@@ -36,14 +37,16 @@ LEAST_CHANNEL = 1e-3  # share of its layer: a channel of smaller weights (of a n
 
 def train(recipe: DetectorRecipe, out: Path, *, resume: bool = False, progress: bool = True) -> Path:
     """Train a detector; returns the path of the best checkpoint. Arguments, folder and errors as of `trainer.train`."""
-    with interruptible() as interrupted:
-        return _train(recipe, out, resume, progress, interrupted)
+    with interruptible() as interrupted, ExitStack() as ending:
+        return _train(recipe, out, resume, progress, interrupted, ending)
 
 
-def _train(recipe: DetectorRecipe, out: Path, resume: bool, progress: bool, interrupted: Event) -> Path:
+def _train(
+    recipe: DetectorRecipe, out: Path, resume: bool, progress: bool, interrupted: Event, ending: ExitStack
+) -> Path:
     schedule = recipe.schedule
     check(recipe)
-    saved = saved_run(recipe, out, resume)
+    saved, code = saved_run(recipe, out, resume), revision()
     step = saved.step if saved else 0
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -60,6 +63,7 @@ def _train(recipe: DetectorRecipe, out: Path, resume: bool, progress: bool, inte
     known = known_labels(recipe, labels).to(device)
     # Before the model is there: workers are forks, and would keep the memory as it was.
     coming = Views(recipe, tuple(sets.values()), labels, cutouts).iterate(step)
+    ending.enter_context(closing(coming))
 
     # Model
     if device.type == "cpu":
@@ -98,6 +102,7 @@ def _train(recipe: DetectorRecipe, out: Path, resume: bool, progress: bool, inte
             metrics=metrics,
             weights=weights_of(average.module if average else network),
             resume=state if resumable else None,
+            revision=code,
             kind=DETECTOR,
         )
 
@@ -125,7 +130,7 @@ def _train(recipe: DetectorRecipe, out: Path, resume: bool, progress: bool, inte
     unreadable: dict[Path, str] = {}
     saved_at = logged_at = time.monotonic()
     pictures_since = 0
-    with closing(coming), RunLog(out, step) as log, progress_bar(schedule.steps, step, progress) as bar:
+    with RunLog(out, step) as log, progress_bar(schedule.steps, step, progress) as bar:
         if progress and not saved:
             bar.say(report)
         for batch in coming:

@@ -107,6 +107,11 @@ def _scenes(data: Data, recipe: DetectorRecipe) -> Iterator[Scene]:
         yield Scene(path, things)
 
 
+def pictures(data: Data) -> Iterator[Path]:
+    """The picture of each row, asked for or not; raises UsageError as `read`."""
+    return (path for path, _ in _rows(data))
+
+
 def _rows(data: Data) -> Iterator[tuple[Path, Mapping[str, object]]]:
     path = data.path / LABELS if (data.path / LABELS).exists() else data.path
     if is_manifest(path):
