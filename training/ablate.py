@@ -70,11 +70,11 @@ FORGETTING = "Against forgetting"
 
 def rows(base: Recipe) -> tuple[Row, ...]:
     """All rows for a recipe; those that change nothing in it, and those made from such a row, are left out."""
-    not_binary = {"embedding.binary": 0.0}
-    nothing_dropped = not_binary | {"embedding.dropout": 0.0}
-    plain = nothing_dropped | {"embedding.relu": False}
-    normalized = {"embedding.head": "normalized"}
-    published = plain | normalized | {"embedding.groups": 0}
+    published = _embedding(head="normalized", groups=0, relu=False, dropout=0.0, binary=0.0)
+    groups = base.embedding.groups or base.embedding.dim // BITS_A_GROUP
+    plain = _embedding(head="softmax", groups=groups, relu=False, dropout=0.0, binary=0.0)
+    relu = plain | {"embedding.relu": True}
+    dropout = relu | {"embedding.dropout": base.embedding.dropout or 0.5}
     lower = {"schedule.backbone_rate": base.schedule.backbone_rate / 10}
     distill_all: dict[str, Any] = {"retention.distill_on": "all"} if base.retention.distill else {}
     less: dict[str, Any] = {f"data.{data.name}": None for data in base.data if not data.heads}
@@ -84,10 +84,9 @@ def rows(base: Recipe) -> tuple[Row, ...]:
         Row("normalized", EMBEDDING, "LayerNorm and normalised softmax (1811.12649)", published),
         Row("signs", EMBEDDING, "+ half of the pictures seen in binary", published | {"embedding.binary": 0.5}),
         Row("groupnorm", EMBEDDING, "softmax and GroupNorm", plain),
-        Row("relu", EMBEDDING, "+ ReLU", nothing_dropped),
-        Row("dropout", EMBEDDING, "+ dropout", not_binary),
-        Row(UNIFIED, EMBEDDING, f"+ {'seen in binary' if base.embedding.binary else 'dropout'} = unified"),
-        Row("cosine", EMBEDDING, "unified with the normalised softmax", normalized),
+        Row("relu", EMBEDDING, "+ ReLU", relu),
+        Row("dropout", EMBEDDING, "+ dropout (1908.01707)", dropout),
+        Row(UNIFIED, EMBEDDING, "the recipe as it is"),
         Row("proportional", BALANCE, "no balancing: data sets by their sizes", {"schedule.mix": "proportional"}),
         Row("uniform", BALANCE, "as much of each data set", {"schedule.mix": "uniform"}),
         Row("gradnorm", BALANCE, "GradNorm", {"schedule.balance": "gradnorm"}),
@@ -112,9 +111,14 @@ def rows(base: Recipe) -> tuple[Row, ...]:
     fixed = set() if base.embedding.projection else {"embedding.dim"}  # as many as the backbone has features
     if base.begin is not None:  # a run goes on with the layers that it had
         fixed = {"embedding.dim", "embedding.groups"}
-    kept = [row for row in kept if row.changes.keys().isdisjoint(fixed)]
+    own = recipe.to_plain(base)
+    kept = [row for row in kept if all(row.changes[key] == _at(own, key) for key in fixed & row.changes.keys())]
     names = {row.name for row in kept}
     return tuple(row for row in kept if names.issuperset(row.made_from))
+
+
+def _embedding(**values: Any) -> dict[str, Any]:
+    return {f"embedding.{key}": value for key, value in values.items()}
 
 
 def families(base: Recipe) -> list[tuple[str, ...]]:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -45,17 +45,20 @@ def test_every_row_changes_what_it_says() -> None:
     assert not by_name[UNIFIED].changes
     assert by_name[UNIFIED].trained
     assert not by_name[BASELINE].trained
-    assert by_name["relu"].changes == {"embedding.dropout": 0.0, "embedding.binary": 0.0}
+    paper = {"head": "softmax", "groups": 256, "relu": True, "dropout": 0.0, "binary": 0.0}
+    assert by_name["relu"].changes == embedding(paper)
     assert "dropout" not in by_name  # unified is that row already
     in_binary = {row.name: row for row in rows(replace(BASE, embedding=Embedding(binary=0.5)))}
-    assert in_binary["dropout"].changes == {"embedding.binary": 0.0}
-    assert "binary" in in_binary[UNIFIED].title
+    assert in_binary["dropout"].changes == embedding(paper | {"dropout": 0.5})
+    published: dict[str, Any] = {"head": "normalized", "groups": 0, "relu": False, "dropout": 0.0, "binary": 0.0}
+    assert by_name["normalized"].changes == embedding(published)
+    trained_so = replace(BASE, embedding=Embedding(**(published | {"binary": 0.5})))
+    like_published = {row.name: row for row in rows(trained_so)}
+    assert "signs" not in like_published  # it is that row already
+    assert like_published["dropout"].changes == embedding(paper | {"dropout": 0.5})
     begun = {row.name for row in rows(replace(BASE, begin=NOWHERE))}
     lengths = {f"bits_{bits}" for bits in ablate.CODE_LENGTHS if bits != BASE.embedding.dim}
     assert by_name.keys() - begun == {"normalized", "signs", *lengths}
-    published = {"head": "normalized", "groups": 0, "relu": False, "dropout": 0.0, "binary": 0.0}
-    assert by_name["normalized"].changes == {f"embedding.{key}": value for key, value in published.items()}
-    assert by_name["cosine"].changes == {"embedding.head": "normalized"}
     assert by_name["proportional"].changes == {"schedule.mix": "proportional"}
     assert by_name["gradnorm"].changes == {"schedule.balance": "gradnorm"}
     assert gone(by_name["only_groceries"]) == {"data.products", "data.rooms", "data.clothes"}
@@ -70,6 +73,10 @@ def test_every_row_changes_what_it_says() -> None:
     assert by_name["low_rate"].changes == {"schedule.backbone_rate": BASE.schedule.backbone_rate / 10}
     for row in by_name.values():
         assert set(row.made_from) <= by_name.keys()
+
+
+def embedding(values: dict[str, Any]) -> dict[str, Any]:
+    return {f"embedding.{key}": value for key, value in values.items()}
 
 
 def gone(row: ablate.Row) -> set[str]:

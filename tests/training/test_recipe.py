@@ -444,7 +444,7 @@ def test_an_override_changes_that_value_and_no_other(data: st.DataObject) -> Non
     assert table["schedule"] == {"epochs": 4}, "the table that is overridden stays as it was"
 
 
-SHIPPED = ["paper", "smoke", "unified", "unified_continued", "unified_settled", "vit"]
+SHIPPED = ["paper", "smoke", "unified", "unified_settled", "vit"]
 
 
 def test_the_recipes_that_ship_can_be_named() -> None:

@@ -15,7 +15,7 @@ import click
 def train(recipe: str, out: Path | None, resume: bool, detector: bool) -> None:
     """Train an embedding by a RECIPE: a .toml file, or one that ships.
 
-    These ship: paper, smoke, vit, and unified with unified_continued and unified_settled, which go on from it. A
+    These ship: paper, smoke, vit, and unified with unified_settled, which goes on from it. A
     run may be interrupted at any time. The folder holds best.pt (what `visearch models export` takes), last.pt (what
     --resume goes on from), log.jsonl and a TensorBoard log. On several GPUs:
     `torchrun --nproc-per-node 8 --no-python visearch train RECIPE`.
