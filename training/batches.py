@@ -231,9 +231,9 @@ def ahead(
     )
     if not workers:
         return _take(iter(loader))
-    before = signal.getsignal(signal.SIGCHLD)
+    before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None  # not on Windows
     made = iter(loader)
-    if threading.current_thread() is threading.main_thread():
+    if before is not None and threading.current_thread() is threading.main_thread():
         # torch's own makes the death of a worker an error in whatever line the run is at; here it is one of the batch.
         signal.signal(signal.SIGCHLD, before)
     return _take(made, made._shutdown_workers)

@@ -6,6 +6,7 @@
 
 A bit of the code is `embedding > 0`. GroupNorm centres small groups of channels and ReLU keeps only what is above zero,
 so that the classifiers already see one half space as "on" and the other as "off", and zero is the right threshold.
+Without both, LayerNorm and vectors of unit length do as much (arXiv 1811.12649): a bit is the side of the mean.
 """
 
 from __future__ import annotations
