@@ -27,11 +27,10 @@ from visearch.files import write_durably
 
 if TYPE_CHECKING:
     from training.checkpoint import Weights
-    from training.recipe import Recipe
+    from training.recipe import Embedding, Recipe
 
 METRICS, RESULTS, MODEL, PLAN, RECIPE = "metrics.json", "results.npz", "model.onnx", "plan.json", "recipe.json"
 CODE_LENGTHS = (64, 128, 256, 512, 1024, 2048)
-BITS_A_GROUP = 4  # of GroupNorm, as 256 groups of 1,024
 PACE_STEPS = 40
 
 BASELINE, UNIFIED = "imagenet", "unified"
@@ -70,11 +69,10 @@ FORGETTING = "Against forgetting"
 
 def rows(base: Recipe) -> tuple[Row, ...]:
     """All rows for a recipe; those that change nothing in it, and those made from such a row, are left out."""
-    published = _embedding(head="normalized", groups=0, relu=False, dropout=0.0, binary=0.0)
-    groups = base.embedding.groups or base.embedding.dim // BITS_A_GROUP
-    plain = _embedding(head="softmax", groups=groups, relu=False, dropout=0.0, binary=0.0)
-    relu = plain | {"embedding.relu": True}
-    dropout = relu | {"embedding.dropout": base.embedding.dropout or 0.5}
+    published = _changes(recipe.published("normalized", base.embedding))
+    dropout = _changes(recipe.published("softmax", base.embedding))
+    relu = dropout | {"embedding.dropout": 0.0}
+    plain = relu | {"embedding.relu": False}
     lower = {"schedule.backbone_rate": base.schedule.backbone_rate / 10}
     distill_all: dict[str, Any] = {"retention.distill_on": "all"} if base.retention.distill else {}
     less: dict[str, Any] = {f"data.{data.name}": None for data in base.data if not data.heads}
@@ -117,8 +115,8 @@ def rows(base: Recipe) -> tuple[Row, ...]:
     return tuple(row for row in kept if names.issuperset(row.made_from))
 
 
-def _embedding(**values: Any) -> dict[str, Any]:
-    return {f"embedding.{key}": value for key, value in values.items()}
+def _changes(embedding: Embedding) -> dict[str, Any]:
+    return {f"embedding.{key}": getattr(embedding, key) for key in ("head", "groups", "relu", "dropout", "binary")}
 
 
 def families(base: Recipe) -> list[tuple[str, ...]]:
@@ -150,7 +148,7 @@ def _alone(base: Recipe, sets: tuple[str, ...]) -> Row:
 def _length(bits: int, base: Recipe) -> Row:
     changes = {"embedding.dim": bits}
     if base.embedding.groups:
-        changes["embedding.groups"] = bits // BITS_A_GROUP
+        changes["embedding.groups"] = bits // recipe.BITS_A_GROUP
     return Row(f"bits_{bits}", LENGTH, f"{bits} bits", changes)
 
 

@@ -16,7 +16,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import numpy as np
@@ -29,12 +29,11 @@ from visearch.embedder import Embedder
 from visearch.metrics import clustering_nmi, recall_at_k
 
 if TYPE_CHECKING:
-    from training.recipe import Format, Recipe
+    from training.recipe import Format, Head, Recipe
     from training.retrieval import Result
 
 RECALLS = (1, 2, 4, 8)
 FORMATS = get_args(recipe.Format)
-Head = Literal["softmax", "normalized"]
 HEADS: tuple[Head, ...] = ("softmax", "normalized")
 
 
@@ -111,14 +110,11 @@ def training_recipe(base: Recipe, path: Path, format: Format, head: Head) -> Rec
     """`base` on the training half of one data set alone, with one of HEADS; nothing is validated on the test half."""
     path = path.resolve()  # as a recipe that was read has it
     source = recipe.Data(path.name, path, format, {"class": "class"}, where={"split": ("train",)})
-    embedding = replace(base.embedding, head=head)
-    if head == "normalized":  # as published: LayerNorm, neither ReLU nor dropout
-        embedding = replace(embedding, groups=0, relu=False, dropout=0.0, binary=0.0)
     return replace(
         base,
         name=f"{base.name}-{path.name}-{head}",
         data=(source,),
-        embedding=embedding,
+        embedding=recipe.published(head, base.embedding),
         retention=recipe.Retention(),
         validation=(),
         card=replace(base.card, license="research only", training_data=(path.name,)),
@@ -152,7 +148,13 @@ def run(path: Path, format: Format, base: Recipe, heads: Iterable[Head], out: Pa
 @click.option("--head", "heads", multiple=True, type=click.Choice(HEADS), default=HEADS, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out/metric-learning"))
 def main(
-    data: Path, format: Format, model: Path | None, base: str, epochs: float | None, heads: tuple[Head, ...], out: Path
+    data: Path,
+    format: Format,
+    model: Path | None,
+    base: str,
+    epochs: float | None,
+    heads: tuple[Head, ...],
+    out: Path,
 ) -> None:
     """Recall@1, 2, 4, 8 and NMI on the test half of DATA."""
     if model:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,9 @@ from training.tables import Above, Amount, Columns, Count, Natural, Reader, Shar
 from visearch.errors import UsageError
 
 SHIPPED = Path(__file__).parent / "recipes"
+BITS_A_GROUP = 4  # of GroupNorm, as 256 groups of 1,024
+
+Head = Literal["softmax", "normalized"]
 Format = Literal["", "folder", "manifest", "scenes", "cub200", "cars196", "sop", "inshop", "stl"]
 
 
@@ -67,10 +70,19 @@ class Embedding:
     relu: bool = True
     dropout: Share = 0.5
     binary: Share = 0.0
-    head: Literal["softmax", "normalized"] = "softmax"
+    head: Head = "softmax"
     temperature: Above = 0.05
     size: Count = 224
     train_size: Natural = 0
+
+
+def published(head: Head, embedding: Embedding) -> Embedding:
+    """`embedding` in the form that a loss was published with: "softmax" after GroupNorm, ReLU and dropout (arXiv
+    1908.01707), "normalized" after LayerNorm (arXiv 1811.12649). Its sizes stay as they are."""
+    if head == "normalized":
+        return replace(embedding, head=head, groups=0, relu=False, dropout=0.0, binary=0.0)
+    groups = embedding.dim // BITS_A_GROUP
+    return replace(embedding, head=head, groups=groups, relu=True, dropout=0.5, binary=0.0)
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def test_training_sees_the_training_half_and_no_validation(tmp_path: Path) -> No
         }
         assert not read.validation
     assert (made["softmax"].embedding.relu, made["normalized"].embedding.relu) == (True, False)
-    assert made["normalized"].embedding.groups == 0
+    assert (made["softmax"].embedding.groups, made["normalized"].embedding.groups) == (16, 0)
 
 
 def test_recall_and_nmi_are_what_they_are_by_hand(tmp_path: Path) -> None:
