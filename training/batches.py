@@ -248,8 +248,8 @@ def _take(
                 raise batch
             yield batch
         return
-    except RuntimeError as error:  # the loader's, when a worker is gone
-        why = str(error).splitlines()[0]
+    except (RuntimeError, EOFError, OSError) as error:  # the loader's, when a worker is gone, or its last batch with it
+        why = str(error).partition("\n")[0] or type(error).__name__
     finally:
         if end:  # not left to `made`'s end: the traceback of an error would keep it for as long as it is kept itself
             end()

@@ -381,9 +381,10 @@ def test_the_real_cars_are_a_benchmark(shared: Path) -> None:
 def test_the_shipped_recipe_never_trains_on_what_is_to_stay_unseen(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither photo nor iconic picture; the rendered store is stood in for by the one that is committed."""
+    """Neither photo nor iconic picture; the rendered stores are stood in for by the one that is committed."""
     monkeypatch.setenv("VISEARCH_SHARED", str(shared))
-    monkeypatch.setenv("VISEARCH_HOMESTORE", str(Path(__file__).parents[2] / "data" / "homestore" / "demo"))
+    for name in ("VISEARCH_HOMESTORE", "VISEARCH_HOMESTORE2"):
+        monkeypatch.setenv(name, str(Path(__file__).parents[2] / "data" / "homestore" / "demo"))
     unified = recipe.load("unified")
     recipe.check(unified)
     read = data.read(unified)
