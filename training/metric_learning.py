@@ -160,7 +160,7 @@ def main(
     if model:
         figures = {model.name: measure(protocol(data, format), embed_with(Embedder(model)))}
     else:
-        overrides: dict[str, Any] = {"data": None, "validation": None}  # which need not be there
+        overrides: dict[str, Any] = {"data": [], "validation": []}  # which need not be there
         if epochs is not None:
             overrides["schedule.epochs"] = epochs
         figures = run(data, format, recipe.load(base, overrides), heads, out)
