@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def main() -> None:
     cpu = (time.process_time() - began) / (PREPARED * given.batch)
 
     turns = Turns(prepared, Bare(wanted, {head: len(names) for head, names in pictures.classes.items()}), given.rounds)
-    Batches.iterate = lambda *_, **__: iter(turns)  # type: ignore[method-assign, assignment]
+    Batches.iterate = lambda *_, **__: iter(turns)  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         train(wanted, Path(folder) / "run", progress=False)
 
@@ -129,7 +129,7 @@ class Turns:
         self.ours: list[tuple[float, float]] = []
         self.bare: list[tuple[float, float]] = []
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Generator[Batch, None, None]:
         batches = [self.prepared[step % len(self.prepared)] for step in range(STEPS_A_TURN)]
         for turn in range(self.rounds + 1):
             began = _now()

@@ -78,7 +78,7 @@ def rows(base: Recipe) -> tuple[Row, ...]:
     less: dict[str, Any] = {f"data.{data.name}": None for data in base.data if not data.heads}
     less |= distill_all if less else {}
     every = (
-        Row(BASELINE, EMBEDDING, "ImageNet backbone, random projection, GroupNorm: untrained", trained=False),
+        Row(BASELINE, EMBEDDING, "ImageNet backbone, random projection: untrained", trained=False),
         Row("normalized", EMBEDDING, "LayerNorm and normalised softmax (1811.12649)", published),
         Row("signs", EMBEDDING, "+ half of the pictures seen in binary", published | {"embedding.binary": 0.5}),
         Row("groupnorm", EMBEDDING, "softmax and GroupNorm", plain),

@@ -249,9 +249,11 @@ def _take(
             yield batch
         return
     except (RuntimeError, EOFError, OSError) as error:  # the loader's, when a worker is gone, or its last batch with it
+        if end is None:  # nobody else makes them
+            raise
         why = str(error).partition("\n")[0] or type(error).__name__
     finally:
-        if end:  # not left to `made`'s end: the traceback of an error would keep it for as long as it is kept itself
+        if end is not None:  # not left to `made`'s end: the traceback of an error would keep it for as long as it is kept itself
             end()
     raise VisearchError(f"a process that decodes pictures died ({why})")
 
