@@ -253,7 +253,8 @@ def _take(
             raise
         why = str(error).partition("\n")[0] or type(error).__name__
     finally:
-        if end is not None:  # not left to `made`'s end: the traceback of an error would keep it for as long as it is kept itself
+        # Not left to the end of `made`: the traceback of an error would keep it for as long as it is kept itself.
+        if end is not None:
             end()
     raise VisearchError(f"a process that decodes pictures died ({why})")
 
