@@ -160,8 +160,10 @@ def _average(of: str, name: str, what: str, share: int) -> Row:
 
 
 def _changes_nothing(row: Row, base: Recipe) -> bool:
-    """Whether a trained row has the values of the base already."""
-    if not row.trained or row.made_from:
+    """Whether a row has the values of the base already, or is an average as the base has it."""
+    if row.made_from:
+        return len(row.made_from) == 1 and row.share == base.retention.average
+    if not row.trained:
         return False
     plain = recipe.to_plain(base)
     return all(value == _at(plain, key) for key, value in row.changes.items())

@@ -67,9 +67,12 @@ def test_every_row_changes_what_it_says() -> None:
     assert by_name["less_varied"].changes == {"data.photos without labels": None, "retention.distill_on": "all"}
     assert by_name["soup"].made_from == (UNIFIED, "low_rate", "layer_decay")
     assert {name for name in by_name if "average" in name} == {
-        *(f"average_{share}" for share in (30, 50, 70, 100)),
-        *(f"plain_average_{share}" for share in (50, 100)),
+        *(f"average_{share}" for share in (30, 50, 70)),  # 100 is the end, which is unified
+        "plain_average_50",
     }
+    averaged = {row.name for row in rows(replace(BASE, retention=Retention(distill=500.0, average=0.7)))}
+    assert averaged - by_name.keys() == {"average_100", "plain_average_100"}
+    assert by_name.keys() - averaged == {"average_70"}
     assert by_name["low_rate"].changes == {"schedule.backbone_rate": BASE.schedule.backbone_rate / 10}
     for row in by_name.values():
         assert set(row.made_from) <= by_name.keys()
@@ -125,7 +128,7 @@ def test_every_row_of_a_recipe_that_trains_in_binary_can_be_trained() -> None:
 def test_a_row_that_changes_nothing_is_left_out() -> None:
     plain = replace(BASE, retention=Retention(), embedding=Embedding(dropout=0.0))
     left_out = {row.name for row in rows(BASE)} - {row.name for row in rows(plain)}
-    assert left_out == {"no_distillation", "distill_all", "plain_average_50", "plain_average_100", "relu"}
+    assert left_out == {"no_distillation", "distill_all", "plain_average_50", "relu"}
     assert "uniform" not in {row.name for row in rows(BASE)}
     weighted = replace(BASE, schedule=replace(BASE.schedule, mix="weighted"))
     assert "uniform" in {row.name for row in rows(weighted)}
