@@ -14,6 +14,8 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from data.homestore.profiles import PROFILES, Profile
 from data.homestore.work import FILES, Job, jobs, run, start_worker
 
-TASKS_PER_PROCESS = 400  # then a fresh one, since Blender never gives all its memory back
+JOBS_PER_PROCESS = 400  # then fresh ones, since Blender never gives all its memory back
 
 
 def main() -> None:
@@ -71,7 +73,10 @@ def _parse() -> argparse.Namespace:
 def _made(
     profile: Profile, todo: list[Job], out: Path, arguments: argparse.Namespace
 ) -> Iterator[tuple[Job, dict[str, Any]]]:
-    """Do the jobs in several processes, with a progress bar."""
+    """Do the jobs in several processes, with a progress bar.
+
+    Each round has processes of its own: an executor's own limit (max_tasks_per_child) can hang in Python 3.11.
+    """
     if not todo:
         return
     workers = max(1, min(arguments.workers, len(todo)))
@@ -83,14 +88,21 @@ def _made(
         not arguments.truth_only,
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with (
-        Progress(*columns) as progress,
-        context.Pool(workers, start_worker, settings, TASKS_PER_PROCESS) as pool,
-    ):
+    with Progress(*columns) as progress:
         bar = progress.add_task(profile.name, total=len(todo))
-        for job, row in pool.imap_unordered(run, [(job, out) for job in todo]):
-            progress.advance(bar)
-            yield job, row
+        for start in range(0, len(todo), workers * JOBS_PER_PROCESS):
+            pool = ProcessPoolExecutor(workers, context, start_worker, settings)
+            try:
+                futures = [pool.submit(run, (job, out)) for job in todo[start : start + workers * JOBS_PER_PROCESS]]
+                for future in as_completed(futures):
+                    progress.advance(bar)
+                    yield future.result()
+            except BrokenProcessPool:
+                sys.exit(
+                    "error: a process that makes pictures died (out of memory?); the same command goes on"
+                )
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
