@@ -437,9 +437,10 @@ class Collection:
                 try:
                     self._follow()
                     failed = 0
-                except VisearchError as error:
+                except Exception as error:  # without this thread a server never sees a switch again
                     if not failed:
-                        log.error("the active generation cannot be opened: %s", error.message)
+                        told = error.message if isinstance(error, VisearchError) else f"{type(error).__name__}: {error}"
+                        log.error("the active generation cannot be opened: %s", told)
                     failed += 1
 
         thread = threading.Thread(target=watch, name="follow", daemon=True)

@@ -98,9 +98,7 @@ def _made(
                     progress.advance(bar)
                     yield future.result()
             except BrokenProcessPool:
-                sys.exit(
-                    "error: a process that makes pictures died (out of memory?); the same command goes on"
-                )
+                sys.exit("error: a process that makes pictures died (out of memory?); the same command goes on")
             finally:
                 pool.shutdown(cancel_futures=True)
 

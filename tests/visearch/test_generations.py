@@ -213,6 +213,31 @@ def test_what_a_follower_opens_knows_the_index_files_of_that_moment(two: Path, m
             assert len(server.search(item=1, limit=10).matches) == 4
 
 
+def test_a_follower_outlives_whatever_error_a_model_s_library_raises(
+    two: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    load = Collection._load_embedder
+    failures = iter([MemoryError("no room for the weights"), RuntimeError("again")])
+
+    def failing(self: Collection, generation: Generation) -> Embedder:
+        if generation.number == 2 and (error := next(failures, None)):
+            raise error
+        return load(self, generation)
+
+    with Collection.open(two) as server:
+        assert server.search(item=1).generation == 1
+        monkeypatch.setattr(Collection, "_load_embedder", failing)
+        with server.following():
+            generations.switch(server, 2)
+            deadline = time.monotonic() + 10
+            while server.search(item=1).generation != 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+    assert next(failures, None) is None
+    said = [record.message for record in caplog.records]
+    assert said == ["the active generation cannot be opened: MemoryError: no room for the weights"]  # once
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
