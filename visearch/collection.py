@@ -306,6 +306,8 @@ class Collection:
                 data = sources.read(place)
             except ImageError:
                 continue
+            except UsageError as error:  # what reads sources of this kind is not installed here
+                raise ImageError("unreadable", error.message) from None
             if hashlib.sha256(data).digest() == item.content:
                 return data
             changed = True

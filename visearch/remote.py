@@ -98,6 +98,11 @@ def statuses(addresses: list[str]) -> list[Status | ImageError | None]:
         return list(pool.map(one, addresses))
 
 
+def quoted(address: str) -> str:
+    """A web address, or the path of one, in ASCII. What is quoted already stays: a signature would no longer fit."""
+    return quote(address, safe="%/:=&?~#+!$,;'@()*[]")
+
+
 def read(address: str) -> bytes:
     """The bytes of an object.
 
@@ -280,8 +285,8 @@ def _filesystem(address: str) -> Any:
 
 
 def _path(address: str) -> str:
-    """As fsspec is asked for it. What is quoted already stays as it is, or a signature would no longer fit."""
-    return quote(address, safe="%/:=&?~#+!$,;'@()*[]") if is_web(address) else address
+    """As fsspec is asked for it."""
+    return quoted(address) if is_web(address) else address
 
 
 def _attempt(address: str, request: Callable[[], Result]) -> Result:

@@ -20,6 +20,7 @@ from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from visearch.remote import quoted
 from web.problems import invalid
 
 FIELD = "image_url"
@@ -89,7 +90,10 @@ class Fetcher:
             answer = self._get(parts, deadline)
             if isinstance(answer, bytes):
                 return answer
-            url = urljoin(url, answer)
+            try:
+                url = urljoin(url, answer)
+            except ValueError:
+                raise invalid(FIELD, "leads on to what is no address", 502) from None
         raise invalid(FIELD, f"leads on to another address more than {MOST_REDIRECTS} times", 502)
 
     def _checked(self, url: str) -> SplitResult:
@@ -119,7 +123,7 @@ class Fetcher:
         timer.start()
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            connection.request("GET", target.encode("utf-8").decode("latin-1"), headers=HEADERS)
+            connection.request("GET", quoted(target), headers=HEADERS)
             with connection.getresponse() as response:
                 answer = self._read(response)
             if connection.is_cut:  # what was read then ends where it was cut
@@ -182,14 +186,23 @@ class _To(HTTPConnection):
         """To the checked address; the certificate must be the named host's."""
         self._held = self.sock = socket.create_connection(self._address, self.timeout)
         if self._tls is not None:
-            self._held = self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
+            # Held before it shakes hands, in which a server may take its time; to wrap a socket detaches it.
+            tls = self._tls.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+            self._held = self.sock = tls
+            self._check()
+            tls.do_handshake()
+        self._check()
+
+    def _check(self) -> None:
+        if self.is_cut:  # maybe while there was no socket to cut
+            raise TimeoutError
 
     def cut(self) -> None:
         """End it from another thread."""
         self.is_cut = True
         if self._held is not None:
             with suppress(OSError):
-                self._held.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(self._held, socket.SHUT_RDWR)  # that of TLS forgets that it is one
 
 
 def _is_ipv6(host: str) -> bool:

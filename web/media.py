@@ -32,17 +32,20 @@ def version(content: bytes) -> str:
 
 
 def picture_response(collection: Collection, item: Item, how: Rendition) -> Response:
-    """The picture as it is where browsers show it, else as JPEG; with a side, as JPEG of that size."""
+    """The picture as it is where browsers show it, else as JPEG; with a side, as JPEG of that size.
+
+    A copy that stands in for it (`_picture`) is not kept as if it were the picture.
+    """
     etag = item.content.hex() + (f"-{how.side}" if how.side else "")
     if request.if_none_match.contains(etag):
         return _cached(Response(status=304), item, how.v, etag)
-    data = _picture(collection, item)
+    data, original = _picture(collection, item)
     kind, turned = _shown_as(data)
     if kind is None or turned or (how.side is not None and how.side < max(item.width, item.height)):
         side = min(how.side or LONGEST_SIDE, item.width + item.height)
         with state().encoding.turn():
             data, kind = images.thumbnail(_decoded(data, item, side), side), JPEG
-    return _answer(data, kind, item, how.v, etag)
+    return _answer(data, kind, item, how.v, etag) if original else _answer(data, kind, item, None, f"{etag}-copy")
 
 
 def thumbnail_response(collection: Collection, item: Item, asked: str | None) -> Response:
@@ -58,10 +61,11 @@ def _decoded(data: bytes, item: Item, side: int) -> Picture:
     return images.decode(data, min_side=max(1, shorter))
 
 
-def _picture(collection: Collection, item: Item) -> bytes:
-    """Its original; of an object that its server does not give now, or that is not to be asked for, a small copy."""
+def _picture(collection: Collection, item: Item) -> tuple[bytes, bool]:
+    """Its original; of an object that its server does not give now, or that is not to be asked for, a small copy. And
+    whether it is the original."""
     try:
-        return collection.original(item)
+        return collection.original(item), True
     except ImageError:
         if not is_remote(item.source):
             raise
@@ -69,7 +73,7 @@ def _picture(collection: Collection, item: Item) -> bytes:
             copy = reader.working_copy(item.item_id) or reader.thumbnail(item.item_id)
         if copy is None:
             raise
-        return copy
+        return copy, False
 
 
 def _shown_as(data: bytes) -> tuple[str | None, bool]:

@@ -149,6 +149,37 @@ def test_a_server_of_ours_fetches_no_address_that_an_item_names(web: Web) -> Non
     assert web.requests == []
 
 
+def test_what_stands_in_for_an_original_is_not_kept_as_if_it_were_one(web: Web) -> None:
+    web.files["/a.jpg"] = jpeg(1)
+    index(f"{web.url}/a.jpg")
+    with Collection.open(COLLECTION) as collection:
+        client = make_client(collection)
+        address = client.get("/api/v1/items").json["items"][0]["image_url"]
+        kept = client.get(address)
+        assert kept.data == web.files["/a.jpg"]
+        assert "immutable" in kept.headers["Cache-Control"]
+        web.files.clear()
+        copy = client.get(address)
+    assert copy.status_code == 200
+    assert copy.data != kept.data
+    assert copy.headers["Cache-Control"] == "private, no-cache"
+    assert copy.headers["ETag"] != kept.headers["ETag"]
+
+
+def test_without_what_reads_its_source_an_item_is_shown_by_its_copy(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*arguments: object, **options: object) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    s3.put("a.jpg", jpeg(1))
+    index("s3://bucket/")
+    monkeypatch.setattr("fsspec.filesystem", missing)
+    with Collection.open(COLLECTION) as collection:
+        item = next(collection.items())
+        with pytest.raises(ImageError, match="needs s3fs"):
+            collection.original(item)
+        assert make_client(collection).get(f"/api/v1/items/{item.item_id}/image").status_code == 200
+
+
 def test_what_cannot_work_is_said_in_a_line() -> None:
     for source in ("ftp://host/a.jpg", "https://me:secret@host/"):
         done = visearch("index", source)

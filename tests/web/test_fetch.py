@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -21,6 +24,7 @@ from visearch.collection import Collection
 from web.fetch import LOOK_UPS, Fetcher, is_public, resolve
 from web.limits import FETCHES
 from web.problems import Problem
+from web.tls import own_certificate
 
 SCHEMES = frozenset({"http", "https"})
 MOST = 100_000
@@ -35,9 +39,11 @@ class Canary:
 
 
 @contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+def serving(handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """The port on 127.0.0.1 where this answers."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -156,7 +162,10 @@ def test_the_canary_sings_where_it_is_permitted(canary: Canary) -> None:
 class Picture(BaseHTTPRequestHandler):
     """Answers with a picture, or leads elsewhere, or dawdles."""
 
+    asked: ClassVar[list[str]] = []
+
     def do_GET(self) -> None:
+        self.asked.append(self.path)
         kind, _, rest = self.path[1:].partition("/")
         if kind == "redirect":
             self.send_response(302)
@@ -261,6 +270,18 @@ def test_redirects_are_followed_a_few_times_and_checked_each_time(port: int, can
     assert canary.reached == []
 
 
+@pytest.mark.parametrize("place", ["//[", "http://[::1", "https://\u2100.com/"])
+def test_a_redirect_to_what_is_no_address_is_told(port: int, place: str) -> None:
+    assert refused(inner(), f"http://127.0.0.1:{port}/redirect/{place}") in (400, 502)
+
+
+def test_an_address_that_is_not_ascii_is_asked_for_as_browsers_do(port: int) -> None:
+    Picture.asked.clear()
+    for address in ("b\u00fccher.png?q=\u00e4%20b", "b%C3%BCcher.png?q=%C3%A4%20b"):
+        assert inner().fetch(f"http://127.0.0.1:{port}/{address}") == image_bytes(5)
+    assert Picture.asked == ["/b%C3%BCcher.png?q=%C3%A4%20b"] * 2
+
+
 @pytest.mark.parametrize("path", ["many", f"claims/{MOST + 1}"])
 def test_a_picture_over_the_limit_is_not_taken(port: int, path: str) -> None:
     assert refused(inner(), f"http://127.0.0.1:{port}/{path}") == 413
@@ -282,6 +303,30 @@ def test_a_server_that_dawdles_is_left_after_the_time_limit(port: int, path: str
     began = time.monotonic()
     assert refused(inner(seconds=0.3), f"http://127.0.0.1:{port}/{path}") == 504
     assert time.monotonic() - began < 4  # dripping would go on for five seconds
+
+
+def test_a_server_that_dawdles_behind_tls_is_left_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connecting takes longer than the limit here, so that nothing can be cut when the time is up."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    certificate = own_certificate(["127.0.0.1"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    connect = socket.create_connection
+
+    def slowly(*arguments: Any) -> socket.socket:
+        time.sleep(0.6)
+        return connect(*arguments)
+
+    with serving(Picture, context) as port:
+        trusting = inner(seconds=5)
+        trusting._tls.load_verify_locations(certificate)
+        assert trusting.fetch(f"https://127.0.0.1:{port}/5.png") == image_bytes(5)
+        monkeypatch.setattr(socket, "create_connection", slowly)
+        late = inner(seconds=0.3)
+        late._tls.load_verify_locations(certificate)
+        began = time.monotonic()
+        assert refused(late, f"https://127.0.0.1:{port}/drops") == 504
+        assert time.monotonic() - began < 4  # dripping would go on for five seconds
 
 
 def test_a_look_up_that_dawdles_is_left_too() -> None:

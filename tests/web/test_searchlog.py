@@ -60,6 +60,17 @@ def test_a_filter_is_kept_as_it_was_sent(own: Collection) -> None:
     assert entry.query["filter"] == wanted
 
 
+def test_an_answer_is_given_where_it_cannot_be_kept(own: Collection, caplog: pytest.LogCaptureFixture) -> None:
+    client = make_client(own, search_log_days=1)
+    assert search(client, "flashlight", item=5, filter={"price": {"lt": 10**30}})["matches"]  # of no size msgpack has
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "a search of home is not in its search log"
+    ]
+    assert not list(_log(client).searches())
+    search(client, "flashlight", item=5)
+    assert len(list(_log(client).searches())) == 1
+
+
 def test_no_picture_and_nobody_is_in_it(own: Collection) -> None:
     client = make_client(own, search_log_days=1)
     data = image_bytes(7)

@@ -32,28 +32,29 @@ def list_items(asked: Paged) -> ItemPage:
         with collection.store.read() as reader:
             found = [item for item, _ in zip(reader.items(start), range(asked.limit + 1), strict=False)]
             total = reader.item_count()
+        page = found[: asked.limit]
+        last = page[-1].item_id if len(found) > asked.limit else None
     else:
-        found, total = _passing(name, collection, asked, filter, start)
-    page, more = found[: asked.limit], len(found) > asked.limit
+        page, last, total = _passing(name, collection, asked, filter, start)
     return ItemPage(
-        items=item_summaries(name, page),
-        next_cursor=encode(str(page[-1].item_id)) if more else None,
-        total=total,
+        items=item_summaries(name, page), next_cursor=None if last is None else encode(str(last)), total=total
     )
 
 
 def _passing(
     name: str, collection: Collection, asked: Paged, filter: Filter | None, start: int
-) -> tuple[list[Item], int]:
-    """The items of the page and one more, and how many pass in all."""
+) -> tuple[list[Item], int | None, int]:
+    """The items of the page, the last id of it where more follow, and how many pass in all."""
     with collection.store.read() as reader:
         serial = reader.serial
     key = ("items", name, filter, asked.product)
     ids: list[int] = state().lists.get(key, serial, LIST_SECONDS, lambda: passing(collection, filter, asked.product))
     first = bisect_right(ids, start - 1)
     with collection.store.read() as reader:
-        found = [reader.item(item_id) for item_id in ids[first : first + asked.limit + 1]]
-    return [item for item in found if item is not None], len(ids)
+        found = [reader.item(item_id) for item_id in ids[first : first + asked.limit]]
+    # What was removed since the list was made is left out, and a page is then shorter, but not the last.
+    last = ids[first + asked.limit - 1] if first + asked.limit < len(ids) else None
+    return [item for item in found if item is not None], last, len(ids)
 
 
 def _start(cursor: str | None) -> int:

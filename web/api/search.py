@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -32,6 +33,8 @@ from web.views import detected, match_answers, partial, rounded
 
 Mode = Literal["flashlight", "lens"]
 FETCHING = (502, 504)
+
+logger = logging.getLogger(__name__)
 
 
 @operation("POST", "/api/v1/search/flashlight", "Search like any region of any picture", body=FlashlightSearch,
@@ -199,7 +202,10 @@ def _log(
     log = state().logs.get(collection)
     if log is not None:
         shown = [Shown(each.item, each.region, each.distance, each.score) for each in matches]
-        log.add(Search(query_id, time.time(), mode, generation, query, shown))
+        try:
+            log.add(Search(query_id, time.time(), mode, generation, query, shown))
+        except Exception as error:  # a full disk, a number too large to keep: the answer is worth more than its log
+            logger.warning("a search of %s is not in its search log: %s", collection, error)
 
 
 def _rounded(took: Mapping[str, float]) -> dict[str, float]:

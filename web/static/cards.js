@@ -25,7 +25,8 @@ export function photo(shown, sizes = "(max-width: 600px) 46vw, 240px") {
     sizes,
     srcset: `${shown.thumbnail_url} ${across(THUMBNAIL)}w, ${sharper} ${across(SIDE)}w`,
     src: shown.thumbnail_url,
-    onerror: () => image.closest(".photo")?.classList.add("broken"),
+    // Of several candidates the browser tries one; the thumbnail is there when the original is not.
+    onerror: () => (image.srcset ? image.removeAttribute("srcset") : image.closest(".photo")?.classList.add("broken")),
     onload: () => image.closest(".photo")?.classList.add("loaded"),
   });
   const frame = h("span", { class: "photo" }, image);

@@ -26,7 +26,7 @@ export class Feed {
     this.trouble = h("div", {});
     place.append(this.list, this.trouble, this.sentinel);
     this.masonry = new Masonry(this.list);
-    new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && this.more(), { rootMargin: AHEAD }).observe(this.sentinel);
+    this.observer = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && this.more(), { rootMargin: AHEAD });
   }
 
   /** Something to look at until the first page comes. */
@@ -72,7 +72,14 @@ export class Feed {
   #follow(next, load) {
     this.#next = next;
     this.#load = load;
-    this.sentinel.hidden = !next;
+    this.#watch();
+  }
+
+  /** Ask for the next page when its place comes near. An observer tells of changes only, and a short page may leave the place as near as it was: so it begins anew. */
+  #watch() {
+    this.sentinel.hidden = !this.#next;
+    this.observer.unobserve(this.sentinel);
+    if (this.#next) this.observer.observe(this.sentinel);
   }
 
   /** @param {(cursor: string|null, signal: AbortSignal) => Promise<Page>} load @param {string|null} cursor */
@@ -90,7 +97,7 @@ export class Feed {
       this.sentinel.hidden = true;
       const retry = () => {
         this.trouble.replaceChildren();
-        this.sentinel.hidden = !this.#next;
+        this.#watch();
         this.#page(load, cursor);
       };
       const forgotten = cursor !== null && error instanceof Problem && error.status === 422;
@@ -99,8 +106,6 @@ export class Feed {
       if (this.#loading === loading) this.#loading = null;
       this.list.removeAttribute("aria-busy");
     }
-    // A short page may leave the sentinel in view, of which the observer would not tell again.
-    if (!this.sentinel.hidden && this.sentinel.getBoundingClientRect().top < innerHeight + 600) this.more();
   }
 }
 

@@ -69,6 +69,7 @@ function bounded(filter, key, bound, value) {
 /** The commonest values of the most telling key. @param {HTMLElement} place @param {import("./state.js").State} state @param {boolean} scenes rooms, not products */
 export async function quickChips(place, state, scenes) {
   const all = await facets();
+  if (state.collection !== current().collection) return; // another collection was chosen meanwhile
   const texts = all.filter(({ type }) => type === "text");
   const keys = scenes ? ["room", "scene", "place"] : QUICK_KEYS;
   const facet = keys.map((key) => texts.find((candidate) => candidate.key === key)).find(Boolean) ?? (scenes ? undefined : texts[0]);

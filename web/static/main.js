@@ -35,6 +35,7 @@ function render(state) {
     if (anchor.dataset.mode === state.mode) anchor.setAttribute("aria-current", "page");
     else anchor.removeAttribute("aria-current");
   });
+  showCollection(state);
   filters.showCount(state.filter);
   byId("filter-open").hidden = name === "camera";
   const moved = shown !== name;
@@ -121,13 +122,20 @@ function switchTheme() {
   }
 }
 
+/** What is looked at; the first collection is the one where none is named. @param {State} state */
+function showCollection(state) {
+  const select = byId("collection");
+  if (select.options.length) select.value = state.collection ?? select.options[0].value;
+}
+
 /** A choice of collections, where the server has several. */
 async function offerCollections() {
   const { collections } = await api.collections();
   const select = byId("collection");
   if (collections.length < 2) return;
-  select.append(...collections.map(({ name }) => h("option", { value: name, selected: name === current().collection }, name)));
+  select.append(...collections.map(({ name }) => h("option", { value: name }, name)));
   select.hidden = false;
+  showCollection(current());
   select.addEventListener("change", () => go({ mode: current().mode, collection: select.value }));
 }
 

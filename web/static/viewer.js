@@ -57,7 +57,7 @@ export class Viewer {
     byId("stage-whole").addEventListener("click", () => this.#reset());
     byId("stage-draw").addEventListener("click", () => this.#draw());
     byId("viewer-share").addEventListener("click", () => share(this.title.textContent ?? ""));
-    this.image.addEventListener("error", () => this.frame.classList.add("no-preview"));
+    this.image.addEventListener("error", () => this.#notShown());
   }
 
   /** @param {State} state with an item or a picture */
@@ -122,6 +122,13 @@ export class Viewer {
     this.#about(this.#item);
     this.#query = { item: id };
     byId("viewer-share").hidden = false;
+  }
+
+  /** The original may be gone, or of a kind that this browser does not show; an item has its thumbnail still. */
+  #notShown() {
+    const thumbnail = this.#item?.thumbnail_url;
+    if (thumbnail && this.#imageUrl !== thumbnail) this.image.src = this.#imageUrl = thumbnail;
+    else this.frame.classList.add("no-preview");
   }
 
   /** @param {string} title */
