@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,8 +103,12 @@ def test_an_answer_that_comes_late_does_not_replace_a_newer_one(open_page: OpenP
         assert titles.all_text_contents()[:10] == whole
 
 
-def test_more_pictures_come_as_one_scrolls_until_the_last(open_page: OpenPage, store: Served) -> None:
-    page = open_page(store, DESKTOP)
+@pytest.mark.parametrize("size", [(1440, 900), (3440, 1440)])
+def test_more_pictures_come_as_one_scrolls_until_the_last(
+    open_page: OpenPage, store: Served, size: tuple[int, int]
+) -> None:
+    """On a wide screen a page of them may end before what comes near is out of reach."""
+    page = open_page(store, DESKTOP, viewport={"width": size[0], "height": size[1]})
     cards = page.locator("#gallery-feed a")
     expect(cards.first).to_be_visible()
     expect(page.locator("#gallery-count")).to_have_text("363 pictures")
@@ -243,6 +248,46 @@ def test_an_answer_from_a_part_of_the_collection_says_so(open_page: OpenPage, st
     page.route(SEARCH, without_a_shard)
     page.reload()
     expect(status).to_contain_text("Only 75% of the collection could be searched")
+
+
+@pytest.fixture(scope="module")
+def bare(browser: Browser, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A collection whose originals are gone, as where their drive is not mounted."""
+    folder = tmp_path_factory.mktemp("bare")
+    (folder / "pictures").mkdir()
+    for number in range(3):
+        Image.new("RGB", (800, 600), (80 * number, 90, 200)).save(folder / "pictures" / f"{number}.png")
+    collection = index(folder / "collection", tiny, (folder / "pictures",))
+    shutil.rmtree(folder / "pictures")
+    with serving(collection) as served:
+        yield served
+
+
+def test_where_originals_are_gone_thumbnails_are_shown(open_page: OpenPage, bare: Served, screen: Screen) -> None:
+    page = open_page(bare, screen, expect=("404",))
+    expect(page.locator("#gallery-feed .photo.loaded")).to_have_count(3)
+    expect(page.locator(".photo.broken")).to_have_count(0)
+    page.locator("#gallery-feed a").first.click()
+    expect(page.locator("#viewer")).to_be_visible()
+    until(page, lambda: bool(page.locator("#stage-image").evaluate("image => image.naturalWidth > 0")))
+    assert page.locator("#stage-image").evaluate("image => image.naturalWidth") > 0
+    assert "no-preview" not in str(page.locator("#frame").get_attribute("class"))
+
+
+def test_the_choice_of_a_collection_is_that_of_the_page(open_page: OpenPage, homestore: Path, bare: Served) -> None:
+    with serving(f"shop={homestore}", f"few={bare.process.args[-1]}") as served:  # type: ignore[index]
+        page = open_page(served, DESKTOP, expect=("404",))
+        choice = page.get_by_label("Collection", exact=True)
+        expect(choice).to_have_value("shop")
+        choice.select_option("few")
+        expect(page.locator("#gallery-count")).to_have_text("3 pictures")
+        page.go_back()
+        expect(page.locator("#gallery-count")).to_have_text("363 pictures")
+        expect(choice).to_have_value("shop")
+        choice.select_option("few")
+        expect(page.locator("#gallery-count")).to_have_text("3 pictures")
+        page.reload()
+        expect(choice).to_have_value("few")
 
 
 @pytest.fixture(scope="module")
