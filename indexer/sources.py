@@ -3,7 +3,6 @@ input; and which of them are new."""
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import stat
 import sys
@@ -19,7 +18,7 @@ from typing import Any, cast
 from visearch import images, manifest, remote, settings, shards
 from visearch.errors import ImageError, UsageError
 from visearch.ingest import FOLDER, Failed, File, Outcome
-from visearch.records import Known, Shard, metadata_hash
+from visearch.records import Failure, Known, Shard, metadata_hash
 from visearch.remote import Status, is_remote
 from visearch.sources import file_of, open_shard
 from visearch.store import Store
@@ -30,6 +29,7 @@ IDS_PER_RESERVATION = 256
 UNREADABLE = "unreadable"
 BAD_ROW = "bad-row"
 BAD_SHARD = "bad-shard"
+LASTING = {"empty", "unsupported", "corrupt", "too-large"}  # reasons that only another file, or other decoders, can end
 LOOK_TOGETHER = 64  # objects of a manifest whose server is asked what they are now
 
 
@@ -66,8 +66,9 @@ def countable(sources: Sequence[str]) -> bool:
 
 
 def entries(sources: Sequence[str]) -> Iterator[Entry]:
-    """All pictures of all sources, and their shards, in source order; folders are walked in order of names."""
-    for source in sources:
+    """All pictures of all sources, and their shards, in source order, but lists before folders: the first to name a
+    picture counts, and a list knows more of it. Folders are walked in order of names."""
+    for source in sorted(sources, key=lambda source: not _lists_pictures(source)):
         path = Path(source)
         if source == STANDARD_INPUT:
             yield from _paths_on_standard_input()
@@ -119,7 +120,7 @@ def _origin(source: str) -> str:
     if not is_remote(source):
         return _absolute(Path(source))
     name = remote.name_of(source)
-    return name.rstrip("/") + "/" if _is_folder_of_objects(source) else name
+    return name.rstrip("/") + "/" if _is_folder_of_objects(source) and not _is_pattern(source) else name
 
 
 def _on_server(source: str) -> Iterator[Entry]:
@@ -335,7 +336,8 @@ class Scan:
             if before is None or replace(before, pictures=0) != now:
                 return False
             ids = list(reader.item_ids_below(f"{shard}#"))
-        if len(ids) != before.pictures:
+            again = any(each.origin == shard and each.reason not in LASTING for each in reader.failures())
+        if len(ids) != before.pictures or again:
             return False
         new = [item_id for item_id in ids if not self._is_seen(item_id)]
         for item_id in new:
@@ -367,6 +369,8 @@ class Scan:
                 self._unreadable.append(entry.path + os.sep)
             if entry.reason == BAD_ROW:  # a shard says by itself whether a part of it is lost
                 self._broken.add(entry.origin)
+            if entry.is_shard:  # its server did not say what it is now
+                self._broken.add(entry.path)
             return Failed(file, b"", entry.reason, entry.problem)
         if entry.path in self._on_their_way:  # named twice in this run: the first one counts
             self._pictures[entry.origin] += 1
@@ -389,11 +393,7 @@ class Scan:
                 self.unchanged += 1
                 return None
         file = replace(file, size=status.size, mtime_ns=status.version, detector=self._detector)
-        if failure is not None and (failure.size, failure.mtime_ns, failure.decoders) == (
-            file.size,
-            file.mtime_ns,
-            self._decoders,
-        ):
+        if failure is not None and _is_to_fail_again(failure, status, self._decoders):
             return Failed(file, b"", failure.reason, failure.message)
         limit = int(settings.number("max_file_megabytes") * settings.MEGABYTE)
         if entry.address and status.size > limit:  # not worth a request
@@ -464,7 +464,7 @@ class Scan:
                     for item in reader.items()
                     if not self._is_seen(item.item_id)
                     and item.origin not in self._broken  # what cannot be read may be that of any item
-                    and (item.origin in lists or any(fnmatch.fnmatchcase(item.origin, each) for each in patterns))
+                    and (item.origin in lists or any(remote.matches(item.origin, each) for each in patterns))
                 ]
         return sorted(set(gone))
 
@@ -492,7 +492,7 @@ class Scan:
     def _met_any(self, origin: str) -> bool:
         if not _is_pattern(origin):
             return self._pictures[origin] > 0
-        return any(count and fnmatch.fnmatchcase(each, origin) for each, count in self._pictures.items())
+        return any(count and remote.matches(each, origin) for each, count in self._pictures.items())
 
     def outdated_failures(self) -> list[str]:
         """Sources that could not be used before and are gone now, or are well again, after a complete scan."""
@@ -505,6 +505,13 @@ class Scan:
                 and failure.source not in self._failed
                 and not failure.source.startswith(tuple(self._unreadable))
             ]
+
+
+def _is_to_fail_again(failure: Failure, status: Status, decoders: str) -> bool:
+    """Whether a file that could not be used is as it was, and so was the cause. What could not be read, or took too
+    long, may be well at any moment."""
+    before, now = (failure.size, failure.mtime_ns, failure.decoders), (status.size, status.version, decoders)
+    return before == now and failure.reason in LASTING
 
 
 def _has_many(source: str) -> bool:

@@ -99,6 +99,10 @@ def checksum(path: Path) -> int:
 
 
 def verify_file(path: Path, description: Mapping[str, Any]) -> None:
-    """Read the whole file and compare its checksum; raises IndexFileError where it differs."""
-    if checksum(path) != description["crc32"]:
+    """Read the whole file and compare its checksum; raises IndexFileError where it differs or cannot be read."""
+    try:
+        found = checksum(path)
+    except OSError as error:
+        raise IndexFileError(f"{path}: cannot be read: {error.strerror}") from None
+    if found != description["crc32"]:
         raise IndexFileError(f"{path}: checksum differs: the file was damaged")

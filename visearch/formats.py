@@ -19,6 +19,7 @@ from io import BytesIO
 from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin, features
 from PIL import __version__ as pillow_version
 
+from visearch import settings
 from visearch.errors import ImageError
 
 IN_THREAD = frozenset({"JPEG", "PNG", "WebP"})  # the rest is decoded by the supervised process
@@ -124,10 +125,11 @@ def _sniff_brands(data: bytes) -> str:
 
 
 def decoders_fingerprint() -> str:
-    """Name the decoders in use; a change means that a file that failed may be read now."""
+    """Name the decoders in use and their limits; a change means that a file that failed may be read now."""
     heif = version("pillow_heif") if util.find_spec("pillow_heif") is not None else "none"
     avif = features.version("avif") if features.check("avif") else "none"
-    return f"pillow {pillow_version}, heif {heif}, avif {avif}"
+    limits = [f"{settings.number(name):g}" for name in ("max_megapixels", "max_file_megabytes")]
+    return f"pillow {pillow_version}, heif {heif}, avif {avif}, at most {' and '.join(limits)}"
 
 
 def read_header(data: bytes, *, supervised: bool = False) -> Header | None:

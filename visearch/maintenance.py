@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from visearch import codes
-from visearch.collection import INDEX, MODELS, STORE, Collection
+from visearch.collection import INDEX, MODELS, STORE, UPLOADS, Collection
 from visearch.errors import IndexFileError, StoreError, UsageError
 from visearch.files import TEMPORARY, fsync_folder
 from visearch.runtime import file_sha256
@@ -165,16 +166,19 @@ def _check_index(collection: Collection, reader: Reader, generation: Generation)
 
 def _check_files(collection: Collection) -> Iterator[Problem]:
     for item in collection.items():
-        path = file_of(item.source)
-        if path is None:
+        paths = [path for path in map(file_of, collection.places(item)) if path is not None]
+        if not paths:
             continue
+        path = next(filter(os.path.exists, paths), paths[0])
         try:
             status = path.stat()
         except OSError:
-            yield Problem("files", f"{item.source}: gone (item {item.item_id}); `visearch index --prune` removes it")
+            command = "visearch remove" if item.origin == UPLOADS else "visearch index --prune"
+            yield Problem("files", f"{item.source}: gone (item {item.item_id}); `{command}` removes it")
             continue
         size = status.st_size if str(path) == item.source else item.size  # a picture in a shard is smaller than that
-        if (size, status.st_mtime_ns) != (item.size, item.mtime_ns):
+        time = item.mtime_ns if item.origin == UPLOADS else status.st_mtime_ns  # an upload's is nobody's
+        if (size, time) != (item.size, item.mtime_ns):
             yield Problem("files", f"{item.source}: changed (item {item.item_id}); `visearch index` takes it in anew")
 
 
@@ -203,6 +207,7 @@ def backup(collection: Collection, destination: Path) -> None:
             (partial / MODELS).mkdir()
             for name in {f"{generation.model_sha256}.onnx" for generation in generations}:
                 shutil.copyfile(collection.path / MODELS / name, partial / MODELS / name)
+            _copy_uploads(collection, copy)
         for generation in generations:
             with Collection.open(partial, generation=generation.number) as copy:
                 copy.build_index(force=generation.base > 0)
@@ -218,6 +223,17 @@ def backup(collection: Collection, destination: Path) -> None:
         if isinstance(error, OSError):
             raise StoreError(f"{destination}: cannot be written ({error.filename}: {error.strerror})") from None
         raise
+
+
+def _copy_uploads(collection: Collection, copy: Collection) -> None:
+    """The pictures that were added over HTTP, which are nowhere else; one that is removed meanwhile is left out."""
+    for item in copy.items():
+        if item.origin == UPLOADS:
+            (copy.path / UPLOADS).mkdir(exist_ok=True)
+            for place in collection.places(item):
+                with suppress(FileNotFoundError):
+                    shutil.copy2(place, copy.path / UPLOADS / Path(place).name)
+                    break
 
 
 def export(collection: Collection, path: Path) -> int:

@@ -59,7 +59,11 @@ def read_manifest(path: Path, folder: str = "") -> Iterator[Row]:
                 yield Row(number, None, {}, values)
                 continue
             name = values.get("path")
-            metadata = metadata_of({key: value for key, value in values.items() if key != "path"})
+            try:
+                metadata = metadata_of({key: value for key, value in values.items() if key != "path"})
+            except RecursionError:
+                yield Row(number, None, {}, "a value in this row is nested too deeply")
+                continue
             if isinstance(name, str) and _can_be_a_path(name):
                 name = name if remote.is_remote(name) or name.startswith("/") else folder + name
                 if remote.is_remote(name):
@@ -116,7 +120,11 @@ def _read_csv(path: Path) -> Iterator[Mapping[str, object]]:
             if "path" not in (rows.fieldnames or ()):
                 raise UsageError(f"{path}: the header has no `path` column; columns are separated by commas")
             for row in rows:
-                yield {key: _number_or_text(value) for key, value in row.items() if key and value is not None}
+                yield {
+                    key: value if key == "path" else _number_or_text(value)
+                    for key, value in row.items()
+                    if key and value is not None
+                }
         except (UnicodeDecodeError, csv.Error) as error:
             raise UsageError(f"{path}: not a CSV file in UTF-8 (line {rows.line_num}: {error})") from None
 
@@ -141,7 +149,18 @@ def _read_jsonl(path: Path) -> Iterator[Mapping[str, object] | str]:
             yield values if isinstance(values, dict) else "not a JSON object"
 
 
-def _read_parquet(path: Path) -> Iterator[Mapping[str, object]]:
+def _rows_of(batch: Any) -> Iterator[Mapping[str, object] | str]:
+    try:
+        yield from batch.to_pylist()
+    except (ValueError, OverflowError):  # text that is not UTF-8, a date beyond the year 9999: in one row of many
+        for number in range(batch.num_rows):
+            try:
+                yield batch.slice(number, 1).to_pylist()[0]
+            except (ValueError, OverflowError) as error:
+                yield f"a value in this row cannot be read ({error})"
+
+
+def _read_parquet(path: Path) -> Iterator[Mapping[str, object] | str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -150,6 +169,6 @@ def _read_parquet(path: Path) -> Iterator[Mapping[str, object]]:
             if "path" not in file.schema_arrow.names:
                 raise UsageError(f"{path}: has no `path` column")
             for batch in file.iter_batches(PARQUET_BATCH_ROWS):
-                yield from batch.to_pylist()
+                yield from _rows_of(batch)
     except pa.ArrowException as error:
         raise UsageError(f"{path}: not a Parquet file ({error})") from None

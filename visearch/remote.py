@@ -66,7 +66,12 @@ def is_web(source: str) -> bool:
 
 def name_of(address: str) -> str:
     """The address without what may be secret in it: of HTTP, the query string."""
-    return urlunsplit(urlsplit(address)._replace(query="")) if is_web(address) else address
+    if not is_web(address):
+        return address
+    try:
+        return urlunsplit(urlsplit(address)._replace(query=""))
+    except ValueError:  # no address at all, which `check` says
+        return address.partition("?")[0]
 
 
 def check(address: str) -> None:
@@ -93,6 +98,8 @@ def statuses(addresses: list[str]) -> list[Status | ImageError | None]:
             return status(address)
         except ImageError as error:
             return error
+        except UsageError as error:  # one row of a list may be wrong, and the others are not
+            return ImageError("unreadable", error.message)
 
     with ThreadPoolExecutor(LOOK_TOGETHER, "look") as pool:
         return list(pool.map(one, addresses))
@@ -234,6 +241,18 @@ def matching(pattern: str) -> list[str]:
     return sorted(path if is_remote(path) else f"{scheme}://{path}" for path in found)
 
 
+@functools.lru_cache(maxsize=16)
+def _matcher(pattern: str) -> re.Pattern[str]:
+    from fsspec.utils import glob_translate
+
+    return re.compile(glob_translate(_path(pattern)))
+
+
+def matches(address: str, pattern: str) -> bool:
+    """Whether `matching` finds that address by the pattern (both as `name_of` says them): a * ends at a /."""
+    return _matcher(pattern).match(address) is not None
+
+
 def copy_to(address: str, file: IO[bytes]) -> None:
     """Write an object into a file. UsageError where it cannot be read to its end."""
     with open_seekable(address) as source:
@@ -264,7 +283,11 @@ def _filesystem(address: str) -> Any:
     scheme = found[1].lower() if found else ""
     if scheme not in PACKAGES:
         raise UsageError(f"{name_of(address)}: no such kind of source; there are {', '.join(PACKAGES)} and files")
-    if "@" in urlsplit(address).netloc:
+    try:
+        place = urlsplit(address).netloc
+    except ValueError as error:
+        raise UsageError(f"{name_of(address)}: not an address ({error})") from None
+    if "@" in place:
         raise UsageError(f"{scheme}://...@...: no passwords in an address; name them in the environment")
     seconds = settings.number("remote_seconds")
     try:

@@ -159,7 +159,10 @@ def _sample(sample: Mapping[str, Member | bytes]) -> Iterator[Member]:
     for name, content in sample.items():
         if isinstance(content, bytes):
             values |= _beside(name, content)
-    metadata = metadata_of(values)
+    try:
+        metadata = metadata_of(values)
+    except RecursionError:  # nested too deeply to be of use
+        metadata = {}
     for content in sample.values():
         if isinstance(content, Member):
             yield Member(content.name, content.data, metadata, content.reason, content.problem)
@@ -228,6 +231,19 @@ class _Table:
         fields = [each for each in self._file.schema_arrow if each.name != self.column]
         return [each.name for each in fields if not pa.types.is_binary(each.type) and "." not in each.name]
 
+    def _values(self, batch: Any) -> list[dict[str, Any]]:
+        """The values of its rows; of one with a value that Python cannot hold, the picture alone."""
+        try:
+            return list(batch.to_pylist())
+        except (ValueError, OverflowError):  # text that is not UTF-8, a date beyond the year 9999
+            found = []
+            for number in range(batch.num_rows):
+                try:
+                    found += batch.slice(number, 1).to_pylist()
+                except (ValueError, OverflowError):
+                    found.append({self.column: batch.column(self.column)[number].as_py()})
+            return found
+
     def rows(self, group: int, columns: list[str]) -> Iterator[tuple[int, bytes | None, dict[str, object]]]:
         """Number, picture and other columns of each row of a group. ShardError where it cannot be read on."""
         number = self.starts[group]
@@ -235,7 +251,7 @@ class _Table:
         try:
             batches = self._file.iter_batches(ROWS_TOGETHER, row_groups=[group], columns=[picture, *columns])
             for batch in batches:
-                for values in batch.to_pylist():
+                for values in self._values(batch):
                     held = values.pop(self.column)
                     yield number, held["bytes"] if self._is_struct and held else held, values
                     number += 1

@@ -251,7 +251,7 @@ def test_an_answer_from_a_part_of_the_collection_says_so(open_page: OpenPage, st
 
 
 @pytest.fixture(scope="module")
-def bare(browser: Browser, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def bare(browser: Browser, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A collection whose originals are gone, as where their drive is not mounted."""
     folder = tmp_path_factory.mktemp("bare")
     (folder / "pictures").mkdir()
@@ -259,23 +259,23 @@ def bare(browser: Browser, tiny: Path, tmp_path_factory: pytest.TempPathFactory)
         Image.new("RGB", (800, 600), (80 * number, 90, 200)).save(folder / "pictures" / f"{number}.png")
     collection = index(folder / "collection", tiny, (folder / "pictures",))
     shutil.rmtree(folder / "pictures")
-    with serving(collection) as served:
-        yield served
+    return collection
 
 
-def test_where_originals_are_gone_thumbnails_are_shown(open_page: OpenPage, bare: Served, screen: Screen) -> None:
-    page = open_page(bare, screen, expect=("404",))
-    expect(page.locator("#gallery-feed .photo.loaded")).to_have_count(3)
-    expect(page.locator(".photo.broken")).to_have_count(0)
-    page.locator("#gallery-feed a").first.click()
-    expect(page.locator("#viewer")).to_be_visible()
-    until(page, lambda: bool(page.locator("#stage-image").evaluate("image => image.naturalWidth > 0")))
-    assert page.locator("#stage-image").evaluate("image => image.naturalWidth") > 0
-    assert "no-preview" not in str(page.locator("#frame").get_attribute("class"))
+def test_where_originals_are_gone_thumbnails_are_shown(open_page: OpenPage, bare: Path, screen: Screen) -> None:
+    with serving(bare) as served:
+        page = open_page(served, screen, expect=("404",))
+        expect(page.locator("#gallery-feed .photo.loaded")).to_have_count(3)
+        expect(page.locator(".photo.broken")).to_have_count(0)
+        page.locator("#gallery-feed a").first.click()
+        expect(page.locator("#viewer")).to_be_visible()
+        until(page, lambda: bool(page.locator("#stage-image").evaluate("image => image.naturalWidth > 0")))
+        assert page.locator("#stage-image").evaluate("image => image.naturalWidth") > 0
+        assert "no-preview" not in str(page.locator("#frame").get_attribute("class"))
 
 
-def test_the_choice_of_a_collection_is_that_of_the_page(open_page: OpenPage, homestore: Path, bare: Served) -> None:
-    with serving(f"shop={homestore}", f"few={bare.process.args[-1]}") as served:  # type: ignore[index]
+def test_the_choice_of_a_collection_is_that_of_the_page(open_page: OpenPage, homestore: Path, bare: Path) -> None:
+    with serving(f"shop={homestore}", f"few={bare}") as served:
         page = open_page(served, DESKTOP, expect=("404",))
         choice = page.get_by_label("Collection", exact=True)
         expect(choice).to_have_value("shop")

@@ -199,11 +199,15 @@ def test_standard_input(tmp_path: Path, end: bytes) -> None:
     assert index("-", stdin=stdin) == counted(unchanged=3, items=3)
 
 
-def test_several_sources_with_a_picture_in_common(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sources", [("m.csv", "pics", "pics/002.png"), ("pics", "m.csv")])
+def test_several_sources_with_a_picture_in_common(tmp_path: Path, sources: tuple[str, ...]) -> None:
     save_all(tmp_path / "pics", range(4))
     (tmp_path / "m.csv").write_text("path,label\npics/001.png,chair\n")
-    assert index("m.csv", "pics", "pics/002.png") == counted(added=4, items=4)
+    assert index(*sources) == counted(added=4, items=4)
     assert metadata("001.png") == {"label": "chair"}
+    (tmp_path / "m.csv").write_text("path,label\npics/001.png,stool\n")
+    assert index(*sources) == counted(updated=1, unchanged=3, items=4)
+    assert metadata("001.png") == {"label": "stool"}
 
 
 @pytest.mark.parametrize("bad", ["nowhere", "m.csv", "m.parquet"])

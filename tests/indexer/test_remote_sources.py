@@ -117,6 +117,18 @@ def test_a_manifest_on_a_server_names_what_lies_beside_it(s3: S3) -> None:
     assert stored(COLLECTION)["s3://bucket/shop/pictures/a.jpg"].metadata == {"title": "A"}
 
 
+def test_a_row_with_an_address_that_cannot_be_asked_stops_no_other(web: Web, tmp_path: Path) -> None:
+    web.files["/a.jpg"] = jpeg(1)
+    wrong = ("ftp://host/a.jpg", "https://me:secret@host/a.jpg", "https://exa[mple/a.jpg?key=secret", "file:///a.jpg")
+    (tmp_path / "m.csv").write_text("path\n" + "".join(f"{each}\n" for each in (*wrong, f"{web.url}/a.jpg")))
+    assert index("m.csv", "--report", "report.csv") == {"added": 1, "skipped": 4, "items": 1}
+    assert [reason for _, reason in skipped(tmp_path / "report.csv")] == ["unreadable"] * 4
+    assert "secret" not in (tmp_path / "report.csv").read_text().replace("me:secret@", "")
+    done = visearch("index", "https://exa[mple/a.jpg")
+    assert done.code == 2
+    assert is_one_line(done.err)
+
+
 def test_a_picture_that_cannot_be_fetched_is_listed_and_tried_again(web: Web) -> None:
     web.files |= {"/p/a.jpg": jpeg(1), "/p/b.jpg": jpeg(2)}
     web.failing["/p/b.jpg"] = [500] * 100
@@ -229,6 +241,28 @@ def test_a_shard_on_a_server_stays_closed_until_it_changes(kind: str, s3: S3) ->
     s3.put(f"x.{kind}", shard_of(kind, {n: jpeg(n if n != 2 else 22) for n in range(4)}))
     assert index(address, "--prune") == {"updated": 1, "unchanged": 3, "removed": 1, "items": 4}
     assert originals()[f"{address}#{name_in(kind, 2)}"] == jpeg(22)
+
+
+def test_a_shard_whose_server_does_not_say_what_it_is_now_loses_nothing(web: Web, tmp_path: Path) -> None:
+    web.files["/x.tar"] = shard_of("tar", {n: jpeg(n) for n in range(3)})
+    web.files["/y.tar"] = shard_of("tar", {n: jpeg(n) for n in range(3, 6)})
+    (tmp_path / "shards.txt").write_text(f"{web.url}/x.tar\n{web.url}/y.tar\n")
+    pattern = f"{web.url}/*.tar"
+    assert index(pattern) == {"added": 6, "items": 6}
+    web.failing["/x.tar"] = [403] * 50
+    assert index(pattern, "--prune") == {"unchanged": 3, "skipped": 1, "items": 6}
+    web.failing.clear()
+    assert index(pattern, "--prune") == {"unchanged": 6, "items": 6}
+
+
+def test_a_pattern_prunes_what_it_finds_and_nothing_else(s3: S3) -> None:
+    for name in ("a.jpg", "b.jpg", "2023/c.jpg"):
+        s3.put(f"shop/{name}", jpeg(ord(name[-5])))
+    assert index("s3://bucket/shop/2023/*.jpg") == {"added": 1, "items": 1}
+    assert index("s3://bucket/shop/*") == {"added": 2, "items": 3}
+    s3.delete("shop/a.jpg")
+    assert index("s3://bucket/shop/*", "--prune") == {"unchanged": 1, "removed": 1, "items": 2}
+    assert sorted(originals()) == ["s3://bucket/shop/2023/c.jpg", "s3://bucket/shop/b.jpg"]
 
 
 def test_a_pattern_takes_in_shards_and_notices_one_that_is_gone(s3: S3) -> None:

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from indexer import sources
 from indexer.sources import Entry, Scan, entries
 from tests.pictures import save, save_all, touch
-from visearch import images
+from visearch import images, ingest
 from visearch.embedder import load
-from visearch.errors import UsageError
+from visearch.errors import ImageError, UsageError
 from visearch.ingest import Claims, Failed, File, commit, prepare
+from visearch.sources import read
 from visearch.store import Generation, Store
 
 
@@ -312,6 +313,36 @@ def test_a_skipped_file_is_tried_again_when_it_changes_or_the_decoders_do(
     with monkeypatch.context() as patch:
         patch.setattr(images, "decoders_fingerprint", lambda: "pillow 99, heif 1.0")  # what another install would say
         assert isinstance(collection.scan(pics)[1][0], File)
+
+
+def test_what_could_not_be_read_is_tried_again_though_nothing_of_it_changed(
+    collection: Collection, pics: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A drive that fails for a while, a right that is given later: neither shows in size and time of a file."""
+
+    def failing(source: str) -> bytes:
+        if source.endswith("003.png"):
+            raise ImageError("unreadable", "Input/output error")
+        return read(source)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest, "read", failing)
+        collection.scan(pics)
+    (again,) = collection.scan(pics)[1]
+    assert isinstance(again, File)
+    assert collection.scan(pics)[0].unchanged == 5
+
+
+def test_what_was_too_large_is_tried_again_with_a_higher_limit(
+    collection: Collection, pics: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(pics / "large.png", 9, size=(1200, 1000))
+    monkeypatch.setenv("VISEARCH_MAX_MEGAPIXELS", "1")
+    collection.scan(pics)
+    assert isinstance(collection.scan(pics)[1][0], Failed)
+    monkeypatch.setenv("VISEARCH_MAX_MEGAPIXELS", "2")
+    (again,) = collection.scan(pics)[1]
+    assert isinstance(again, File)
 
 
 def test_files_that_cannot_be_looked_at_are_reported(collection: Collection, tmp_path: Path) -> None:

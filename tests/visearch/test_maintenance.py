@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import shutil
@@ -15,12 +17,14 @@ import pytest
 
 from indexer import run
 from tests.corpora import Random, Reference
-from tests.pictures import is_one_line, save, save_all, stored, touch, visearch
+from tests.pictures import is_one_line, picture, save, save_all, stored, touch, visearch
 from tests.tiny_model import BITS
-from visearch import codes, maintenance
+from visearch import arrays, codes, maintenance
 from visearch.collection import Collection
 from visearch.errors import StoreError, UsageError
+from visearch.maintenance import Problem
 from visearch.store import OWNER
+from web import uploads
 
 
 @pytest.fixture
@@ -188,6 +192,39 @@ def test_a_backup_is_an_equal_collection_that_answers(folder: Path) -> None:
         assert len(copy.search(folder / "pics" / "000.png")) == 10
         assert maintenance.check(copy) == []
     assert sorted(path.name for path in folder.iterdir()) == ["backup", "pics"]
+
+
+def test_an_index_file_that_cannot_be_read_is_a_problem_of_the_index(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the disk has a bad sector: `check --repair` writes it anew, so it must not end there."""
+
+    def unreadable(path: Path) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(arrays, "checksum", unreadable)
+    assert {kind for kind, _ in problems(folder)} == {"index"}
+
+
+def test_a_backup_holds_the_pictures_that_were_added_over_http(folder: Path) -> None:
+    """They are nowhere else."""
+    data = io.BytesIO()
+    picture(77).save(data, "PNG")
+    with Collection.open(folder / "c") as collection:
+        item, _ = uploads.add(collection, data.getvalue(), {}, None)
+        gone, _ = uploads.add(collection, data.getvalue() + b"x", {}, None)
+        Path(gone.source).unlink()
+        maintenance.backup(collection, folder / "backup")
+        assert maintenance.check(collection) == [
+            Problem("files", f"{gone.source}: gone (item {gone.item_id}); `visearch remove` removes it")
+        ]
+    shutil.rmtree(folder / "c")
+    (folder / "backup").rename(folder / "moved")
+    with Collection.open(folder / "moved") as copy:
+        assert copy.original(item) == data.getvalue()
+        assert [each.message for each in maintenance.check(copy)] == [
+            f"{gone.source}: gone (item {gone.item_id}); `visearch remove` removes it"
+        ]
 
 
 def test_a_backup_goes_into_an_empty_folder_only(folder: Path) -> None:

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,6 +105,10 @@ def test_csv_numbers_are_numbers_and_the_rest_is_text(tmp_path: Path) -> None:
     assert type(row.metadata["a"]) is int
 
 
+def test_a_csv_path_of_digits_is_a_path(tmp_path: Path) -> None:
+    assert [row.path for row in csv(tmp_path, "path,n\n123,1\n1.5,2\n")] == [tmp_path / "123", tmp_path / "1.5"]
+
+
 def test_csv_of_spreadsheets_is_read(tmp_path: Path) -> None:
     (row,) = csv(tmp_path, 'path,title\r\n"a, b.jpg","a ""big""\nchair"\r\n', "utf-8-sig")
     assert row.path == tmp_path / "a, b.jpg"
@@ -140,6 +146,12 @@ def test_a_broken_line_does_not_stop_the_others(tmp_path: Path, line: str) -> No
     rows = jsonl(tmp_path, {"path": "a.jpg"}, line, {"path": "c.jpg"})
     assert [bool(row.problem) for row in rows] == [False, True, False]
     assert rows[1].path is None
+
+
+def test_a_value_nested_too_deeply_does_not_stop_the_others_either(tmp_path: Path) -> None:
+    deep = '{"path": "b.jpg", "x": ' + "[" * 900 + "]" * 900 + "}"
+    rows = jsonl(tmp_path, {"path": "a.jpg"}, deep, {"path": "c.jpg"})
+    assert [row.path for row in rows] == [tmp_path / "a.jpg", None, tmp_path / "c.jpg"]
 
 
 def test_blank_lines_are_nothing(tmp_path: Path) -> None:
@@ -211,6 +223,16 @@ def test_parquet_dates_and_decimals_become_text_and_numbers(tmp_path: Path) -> N
     assert row.metadata["moment"] == "2024-02-29T12:30:00"
     assert row.metadata["price"] == 19.9
     assert metadata_hash(row.metadata)
+
+
+def test_a_parquet_value_that_python_cannot_hold_stops_no_other_row(tmp_path: Path) -> None:
+    file = tmp_path / "m.parquet"
+    days = pa.array([0, 2**30, 1], pa.int32()).cast(pa.date32())  # the second is in the year 2,941,758
+    pq.write_table(pa.table({"path": ["a.jpg", "b.jpg", "c.jpg"], "day": days}), file)
+    first, second, third = read_manifest(file)
+    assert (first.path, third.path) == (tmp_path / "a.jpg", tmp_path / "c.jpg")
+    assert first.metadata == {"day": "1970-01-01"}
+    assert (second.path, "cannot be read" in second.problem) == (None, True)
 
 
 def test_a_file_that_is_not_parquet_is_told(tmp_path: Path) -> None:

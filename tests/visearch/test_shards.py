@@ -99,6 +99,16 @@ def test_rows_of_hugging_face_have_their_bytes_in_a_struct() -> None:
     assert (second.name, second.reason) == ("1", "unreadable")
 
 
+def test_a_row_with_a_value_that_python_cannot_hold_is_a_picture_without_metadata() -> None:
+    days = pa.array([0, 2**30, 1], pa.int32()).cast(pa.date32())  # the second is in the year 2,941,758
+    found = members("x.parquet", parquet({"jpg": [b"a", b"b", b"c"], "day": days}))
+    assert [(each.data, each.metadata) for each in found] == [
+        (b"a", {"day": "1970-01-01"}),
+        (b"b", {}),
+        (b"c", {"day": "1970-01-02"}),
+    ]
+
+
 def test_a_parquet_file_of_paths_is_no_shard() -> None:
     assert not shards.is_shard("x.parquet", io.BytesIO(parquet({"path": ["a.jpg"], "image": ["text"]})))
     assert shards.is_shard("x.parquet", io.BytesIO(parquet({"path": ["a.jpg"], "image": [b"one"]})))
