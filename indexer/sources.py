@@ -29,7 +29,8 @@ IDS_PER_RESERVATION = 256
 UNREADABLE = "unreadable"
 BAD_ROW = "bad-row"
 BAD_SHARD = "bad-shard"
-LASTING = {"empty", "unsupported", "corrupt", "too-large"}  # reasons that only another file, or other decoders, can end
+# Reasons that end only with another file, other decoders or other limits.
+LASTING = {"empty", "unsupported", "corrupt", "too-large", "timeout", "memory", "crashed"}
 LOOK_TOGETHER = 64  # objects of a manifest whose server is asked what they are now
 
 
@@ -333,11 +334,13 @@ class Scan:
     def _is_done(self, shard: str, now: Shard) -> bool:
         with self._store.read() as reader:
             before = reader.shard(shard)
-            if before is None or replace(before, pictures=0) != now:
+            if before is None:
                 return False
             ids = list(reader.item_ids_below(f"{shard}#"))
-            again = any(each.origin == shard and each.reason not in LASTING for each in reader.failures())
-        if len(ids) != before.pictures or again:
+            reasons = {each.reason for each in reader.failures() if each.origin == shard != each.source}
+        if not reasons:  # then other decoders would find nothing else in it
+            before = replace(before, decoders=now.decoders)
+        if replace(before, pictures=0) != now or len(ids) != before.pictures or not reasons <= LASTING:
             return False
         new = [item_id for item_id in ids if not self._is_seen(item_id)]
         for item_id in new:
@@ -349,7 +352,7 @@ class Scan:
     def _remembered(self, shard: str) -> Iterator[Entry]:
         """What could not be used in a shard that stays closed."""
         with self._store.read() as reader:
-            failures = [failure for failure in reader.failures() if failure.origin == shard]
+            failures = [failure for failure in reader.failures() if failure.origin == shard != failure.source]
         yield from (Entry(each.source, shard, reason=each.reason, problem=each.message) for each in failures)
 
     def finish(self) -> None:
@@ -464,7 +467,7 @@ class Scan:
                     for item in reader.items()
                     if not self._is_seen(item.item_id)
                     and item.origin not in self._broken  # what cannot be read may be that of any item
-                    and (item.origin in lists or any(remote.matches(item.origin, each) for each in patterns))
+                    and (item.origin in lists or _is_one_of(item.origin, patterns))
                 ]
         return sorted(set(gone))
 
@@ -492,24 +495,30 @@ class Scan:
     def _met_any(self, origin: str) -> bool:
         if not _is_pattern(origin):
             return self._pictures[origin] > 0
-        return any(count and remote.matches(each, origin) for each, count in self._pictures.items())
+        return any(count and _is_one_of(each, [origin]) for each, count in self._pictures.items())
 
     def outdated_failures(self) -> list[str]:
         """Sources that could not be used before and are gone now, or are well again, after a complete scan."""
         origins = {_origin(source) for source in self._sources if source != STANDARD_INPUT} | set(self._shards)
+        patterns = [origin for origin in origins if _is_pattern(origin)]
         with self._store.read() as reader:
             return [
                 failure.source
                 for failure in reader.failures()
-                if failure.origin in origins
+                if (failure.origin in origins or _is_one_of(failure.origin, patterns))
                 and failure.source not in self._failed
                 and not failure.source.startswith(tuple(self._unreadable))
             ]
 
 
+def _is_one_of(name: str, patterns: Iterable[str]) -> bool:
+    """Whether it is a picture or a shard that one of the patterns names; a manifest is not."""
+    return _is_named(name) and any(remote.matches(name, each) for each in patterns)
+
+
 def _is_to_fail_again(failure: Failure, status: Status, decoders: str) -> bool:
-    """Whether a file that could not be used is as it was, and so was the cause. What could not be read, or took too
-    long, may be well at any moment."""
+    """Whether a file that could not be used is as it was, and so is the cause. What could not be read may be well at
+    any moment."""
     before, now = (failure.size, failure.mtime_ns, failure.decoders), (status.size, status.version, decoders)
     return before == now and failure.reason in LASTING
 

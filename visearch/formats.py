@@ -124,12 +124,15 @@ def _sniff_brands(data: bytes) -> str:
     raise ImageError("unsupported", f"a video or another ISO media file, not a picture ({_READABLE})")
 
 
+LIMITS = ("max_megapixels", "max_file_megabytes", "decode_seconds", "decode_memory")
+
+
 def decoders_fingerprint() -> str:
     """Name the decoders in use and their limits; a change means that a file that failed may be read now."""
     heif = version("pillow_heif") if util.find_spec("pillow_heif") is not None else "none"
     avif = features.version("avif") if features.check("avif") else "none"
-    limits = [f"{settings.number(name):g}" for name in ("max_megapixels", "max_file_megabytes")]
-    return f"pillow {pillow_version}, heif {heif}, avif {avif}, at most {' and '.join(limits)}"
+    limits = ", ".join(f"{name} {settings.number(name):g}" for name in LIMITS)
+    return f"pillow {pillow_version}, heif {heif}, avif {avif}, {limits}"
 
 
 def read_header(data: bytes, *, supervised: bool = False) -> Header | None:

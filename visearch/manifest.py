@@ -19,6 +19,7 @@ from visearch.errors import UsageError
 
 SUFFIXES = frozenset({".csv", ".jsonl", ".parquet"})
 PARQUET_BATCH_ROWS = 4096
+DEEPEST = 32  # lists in lists
 
 # Plain numbers only: "007" and "1e5" stay text, because class names and article numbers look like that.
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?")
@@ -59,11 +60,7 @@ def read_manifest(path: Path, folder: str = "") -> Iterator[Row]:
                 yield Row(number, None, {}, values)
                 continue
             name = values.get("path")
-            try:
-                metadata = metadata_of({key: value for key, value in values.items() if key != "path"})
-            except RecursionError:
-                yield Row(number, None, {}, "a value in this row is nested too deeply")
-                continue
+            metadata = metadata_of({key: value for key, value in values.items() if key != "path"})
             if isinstance(name, str) and _can_be_a_path(name):
                 name = name if remote.is_remote(name) or name.startswith("/") else folder + name
                 if remote.is_remote(name):
@@ -89,7 +86,7 @@ def _can_be_a_path(name: str) -> bool:
         return False
 
 
-def _plain(value: object) -> object:
+def _plain(value: object, depth: int = 0) -> object:
     """A value as metadata holds it; None for what is to be left out."""
     if value is None or isinstance(value, bool):
         return value
@@ -100,7 +97,9 @@ def _plain(value: object) -> object:
     if isinstance(value, (float, Decimal)):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, list):
-        return [plain for plain in map(_plain, value) if plain is not None]
+        if depth == DEEPEST:  # what stores it, and what asks for it, would not go so deep
+            return None
+        return [plain for each in value if (plain := _plain(each, depth + 1)) is not None]
     if isinstance(value, (date, time)):
         return value.isoformat()
     if isinstance(value, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from visearch import images
+from visearch import images, remote
 from visearch.codes import U8
 from visearch.collection import Collection
 from visearch.embedder import Card, Embedder, prepare, shorter_side
@@ -84,6 +84,8 @@ def _readings(collection: Collection, wanted: Missing) -> Iterator[bytes | Image
     if not items:
         yield ImageError("unreadable", f"{wanted.source}: was removed meanwhile")
     for item in sorted(items, key=lambda item: item.item_id != wanted.item_id):
+        if remote.is_remote(item.source):
+            remote.check(item.source)  # where no original can be read, copies are no answer
         try:
             yield collection.original(item)
         except ImageError as error:

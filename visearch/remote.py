@@ -35,6 +35,7 @@ LOOK_TOGETHER = 16  # requests for what objects are now, at once
 VERSIONS = ("ETag", "etag", "md5Hash", "Content-MD5", "LastModified", "Last-Modified", "mtime", "updated")
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_USER = re.compile(rf"^({_ADDRESS.pattern})[^/]*@")
 Result = TypeVar("Result")
 
 
@@ -65,7 +66,8 @@ def is_web(source: str) -> bool:
 
 
 def name_of(address: str) -> str:
-    """The address without what may be secret in it: of HTTP, the query string."""
+    """The address without what may be secret in it: a user's name and password, and of HTTP the query string."""
+    address = _USER.sub(r"\1", address)
     if not is_web(address):
         return address
     try:

@@ -141,7 +141,7 @@ def _tar(file: IO[bytes]) -> Iterator[Member]:
 
 
 def _empty(name: str) -> Member:
-    return Member(name, reason="unreadable", problem="no picture there")
+    return Member(name, reason="empty", problem="no picture there")
 
 
 def _content(archive: tarfile.TarFile, header: tarfile.TarInfo) -> bytes:
@@ -159,10 +159,7 @@ def _sample(sample: Mapping[str, Member | bytes]) -> Iterator[Member]:
     for name, content in sample.items():
         if isinstance(content, bytes):
             values |= _beside(name, content)
-    try:
-        metadata = metadata_of(values)
-    except RecursionError:  # nested too deeply to be of use
-        metadata = {}
+    metadata = metadata_of(values)
     for content in sample.values():
         if isinstance(content, Member):
             yield Member(content.name, content.data, metadata, content.reason, content.problem)

@@ -40,12 +40,16 @@ def picture_response(collection: Collection, item: Item, how: Rendition) -> Resp
     if request.if_none_match.contains(etag):
         return _cached(Response(status=304), item, how.v, etag)
     data, original = _picture(collection, item)
+    if not original:
+        etag += "-copy"
+        if request.if_none_match.contains(etag):
+            return _cached(Response(status=304), item, None, etag)
     kind, turned = _shown_as(data)
     if kind is None or turned or (how.side is not None and how.side < max(item.width, item.height)):
         side = min(how.side or LONGEST_SIDE, item.width + item.height)
         with state().encoding.turn():
             data, kind = images.thumbnail(_decoded(data, item, side), side), JPEG
-    return _answer(data, kind, item, how.v, etag) if original else _answer(data, kind, item, None, f"{etag}-copy")
+    return _answer(data, kind, item, how.v if original else None, etag)
 
 
 def thumbnail_response(collection: Collection, item: Item, asked: str | None) -> Response:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -57,13 +59,21 @@ class _Worker:
 
 
 def start_worker(profile: str, products: Sequence[Product], threads: int, pictures: bool) -> None:
-    """Prepare this process. Blender talks a lot on stdout; it is silenced."""
+    """Prepare this process; it ends with the one that started it. Blender talks a lot on stdout; it is silenced."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _Worker.profile, _Worker.products, _Worker.pictures = PROFILES[profile], products, pictures
     if pictures:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         from data.homestore import render
 
         render.prepare(threads)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def run(task: tuple[Job, Path]) -> tuple[Job, dict[str, Any]]:

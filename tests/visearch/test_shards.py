@@ -78,9 +78,9 @@ def test_metadata_that_is_no_json_leaves_the_picture_without() -> None:
 def test_a_picture_that_is_empty_or_too_large_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VISEARCH_MAX_FILE_MEGABYTES", "0.001")
     data = tar({"1.jpg": bytes(1001), "2.jpg": bytes(1000), "3.jpg": b""})
-    assert [member.reason for member in members("x.tar", data)] == ["too-large", "", "unreadable"]
+    assert [member.reason for member in members("x.tar", data)] == ["too-large", "", "empty"]
     rows = parquet({"jpg": pa.array([bytes(1001), bytes(1000), None])})
-    assert [member.reason for member in members("x.parquet", rows)] == ["too-large", "", "unreadable"]
+    assert [member.reason for member in members("x.parquet", rows)] == ["too-large", "", "empty"]
 
 
 @pytest.mark.parametrize("column", ["jpg", "image_bytes", "png"])
@@ -96,7 +96,7 @@ def test_rows_of_hugging_face_have_their_bytes_in_a_struct() -> None:
     data = parquet({"image": [{"bytes": b"one", "path": "1.jpg"}, {"bytes": None, "path": "2.jpg"}], "label": [3, 4]})
     first, second = members("x.parquet", data)
     assert first == Member("0", b"one", {"label": 3})
-    assert (second.name, second.reason) == ("1", "unreadable")
+    assert (second.name, second.reason) == ("1", "empty")
 
 
 def test_a_row_with_a_value_that_python_cannot_hold_is_a_picture_without_metadata() -> None:
