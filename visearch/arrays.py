@@ -90,19 +90,18 @@ def open_arrays(path: Path, description: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def checksum(path: Path) -> int:
-    """CRC-32 of a file."""
+    """CRC-32 of a file; raises IndexFileError where a part of it cannot be read."""
     crc = 0
-    with path.open("rb") as file:
-        while data := file.read(CHECK_BYTES):
-            crc = zlib.crc32(data, crc)
+    try:
+        with path.open("rb") as file:
+            while data := file.read(CHECK_BYTES):
+                crc = zlib.crc32(data, crc)
+    except OSError as error:
+        raise IndexFileError(f"{path}: cannot be read: {error.strerror}") from None
     return crc
 
 
 def verify_file(path: Path, description: Mapping[str, Any]) -> None:
     """Read the whole file and compare its checksum; raises IndexFileError where it differs or cannot be read."""
-    try:
-        found = checksum(path)
-    except OSError as error:
-        raise IndexFileError(f"{path}: cannot be read: {error.strerror}") from None
-    if found != description["crc32"]:
+    if checksum(path) != description["crc32"]:
         raise IndexFileError(f"{path}: checksum differs: the file was damaged")

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from visearch import codes
+from visearch.arrays import checksum
 from visearch.collection import INDEX, MODELS, STORE, UPLOADS, Collection
-from visearch.errors import IndexFileError, StoreError, UsageError
+from visearch.errors import IndexFileError, ModelError, StoreError, UsageError
 from visearch.files import TEMPORARY, fsync_folder
 from visearch.runtime import file_sha256
 from visearch.sources import file_of
 from visearch.store import REMOVED_ITEM, Generation, Item, Reader
-from visearch.vectors import VectorFile
+from visearch.vectors import DATA, VectorFile
 
 EXPORT_ROWS = 4096
 
@@ -79,8 +80,9 @@ def check(collection: Collection) -> list[Problem]:
     problems += _check_files(collection)
     for generation in generations:
         model = collection.path / MODELS / f"{generation.model_sha256}.onnx"
-        if model.exists() and file_sha256(model) == generation.model_sha256:
-            continue
+        with suppress(ModelError):  # it cannot be read
+            if model.exists() and file_sha256(model) == generation.model_sha256:
+                continue
         state = "damaged" if model.exists() else "missing"
         message = f"{model}: the copy of the model is {state}; put {generation.model} there"
         problems.append(Problem("store", message))
@@ -145,6 +147,7 @@ def _check_index(collection: Collection, reader: Reader, generation: Generation)
             base = collection.open_base(generation)
             base.verify()
         mapped = VectorFile(folder.parent, generation)
+        checksum(folder.parent / DATA)  # a part that cannot be read would end this process once it is mapped
     except IndexFileError as error:
         if collection.newest_base(generation) == generation.base:  # else another process has just replaced it
             yield Problem("index", error.message)

@@ -199,11 +199,13 @@ def test_an_index_file_that_cannot_be_read_is_a_problem_of_the_index(
 ) -> None:
     """As where the disk has a bad sector: `check --repair` writes it anew, so it must not end there."""
 
-    def unreadable(path: Path) -> int:
-        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+    def unreadable(data: bytes, crc: int) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(arrays, "checksum", unreadable)
-    assert {kind for kind, _ in problems(folder)} == {"index"}
+    monkeypatch.setattr(arrays.zlib, "crc32", unreadable)
+    assert {(kind, message.rpartition(": ")[2]) for kind, message in problems(folder)} == {
+        ("index", "Input/output error")
+    }
 
 
 def test_a_backup_holds_the_pictures_that_were_added_over_http(folder: Path) -> None:
