@@ -118,7 +118,10 @@ def _print_matches(results: Results) -> None:
 
 @click.command()
 @click.option(
-    "--queries", required=True, type=click.Path(path_type=Path, exists=True), help="Manifest: path, label, box."
+    "--queries",
+    required=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="Manifest: path, label, box (or objects).",
 )
 @click.option(
     "--mode",
