@@ -40,7 +40,9 @@ from visearch.runtime import METADATA_KEY
 OPSET = 18
 SMALLEST_HALVED = 1024  # elements; biases and scales are small and stay float32
 MOST_FLIPPED = 0.001  # share of bits that may differ from torch
-PICTURES = 64  # compared
+PICTURES = 64  # compared, and more where codes are short:
+BITS = 64 * 1024  # of fewer, a handful that lie at the threshold would decide
+MOST_PICTURES = 1024
 LISTED = 2000  # files looked at to choose them, of each data set
 
 
@@ -69,7 +71,8 @@ def export(path: Path, out: Path, pictures: Path | None = None, *, others: Seque
     model, checkpoint = checkpoints.load_model(path, *others)
     recipe = recipes.from_plain(checkpoint.recipe)
     text = json.dumps(card(checkpoint, runs=1 + len(others)))
-    files = find_pictures(pictures, (_listed(data) for data in recipe.data))
+    count = min(MOST_PICTURES, max(PICTURES, math.ceil(BITS / recipe.embedding.dim)))
+    files = find_pictures(pictures, (_listed(data) for data in recipe.data), count)
     batch = prepare_pictures(files, Card.from_json(text, str(path)))
     try:
         proto = to_onnx(model, recipe.embedding.size)
@@ -176,8 +179,8 @@ def halve_weights(proto: onnx.ModelProto) -> None:
     proto.graph.node.extend(nodes)
 
 
-def find_pictures(folder: Path | None, sets: Iterable[Iterable[Path]]) -> list[Path]:
-    """At most PICTURES files of a folder; where none is named, evenly of data sets, each the pictures that it lists.
+def find_pictures(folder: Path | None, sets: Iterable[Iterable[Path]], count: int = PICTURES) -> list[Path]:
+    """At most `count` files of a folder; where none is named, evenly of data sets, each the pictures that it lists.
 
     Raises:
         UsageError: there is none.
@@ -186,12 +189,12 @@ def find_pictures(folder: Path | None, sets: Iterable[Iterable[Path]]) -> list[P
     for files in sets if folder is None else [_under(folder)]:
         with contextlib.suppress(UsageError):  # a data set that is no longer there
             listed.append(list(dict.fromkeys(islice(files, LISTED))))
-    share = math.ceil(PICTURES / max(1, len(listed)))
+    share = math.ceil(count / max(1, len(listed)))
     found = [path for files in listed for path in files[:: max(1, len(files) // share)][:share]]
     if not found:
         place = "of the recipe's data sets" if folder is None else f"under {folder}"
         raise UsageError(f"no pictures {place} to compare the exported model on; name a folder with --pictures")
-    return found[:PICTURES]
+    return found[:count]
 
 
 def _under(folder: Path) -> list[Path]:

@@ -20,7 +20,7 @@ from PIL import Image
 from training import checkpoint as checkpoints
 from training import recipe as recipes
 from training.checkpoint import Checkpoint
-from training.export import Exported, export, find_pictures, halve_weights
+from training.export import PICTURES, Exported, export, find_pictures, halve_weights
 from training.model import Unified
 from training.recipe import Backbone, Card, Data, Embedding, Recipe
 from training.validation import card_of
@@ -103,6 +103,14 @@ def test_the_report_says_what_was_compared(made: tuple[Path, Unified, Exported])
     assert exported.size == path.stat().st_size
     assert exported.pictures == 20  # the broken one left out
     assert 0 <= exported.flipped <= 0.001
+
+
+def test_short_codes_are_compared_on_more_pictures(made: tuple[Path, Unified, Exported], tmp_path: Path) -> None:
+    """Of 64 pictures with 64 bits each, five that lie at the threshold would be too many."""
+    for number in range(PICTURES + 6):
+        colour = tuple(np.random.default_rng(number).integers(0, 256, 3).tolist())
+        Image.new("RGB", (SIDE, SIDE), colour).save(tmp_path / f"{number}.png")
+    assert export(made[0].parent / "best.pt", tmp_path / "model.onnx", tmp_path).pictures == PICTURES + 6
 
 
 def test_weights_are_stored_in_half_precision(made: tuple[Path, Unified, Exported]) -> None:
