@@ -275,7 +275,7 @@ class Scan:
         self._pictures: Counter[str] = Counter()  # of each origin
 
     def changed(self, stop: threading.Event) -> Iterator[File | Failed]:
-        """Files that are new or changed, in source order, and those that cannot be used; ids are given here.
+        """Files that are new or changed, in the order of `entries`, and those that cannot be used; ids are given here.
 
         It ends when `stop` is set: a scan over files that are all unchanged yields nothing that could be stopped at.
         """
