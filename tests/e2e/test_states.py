@@ -262,32 +262,46 @@ def bare(browser: Browser, tiny: Path, tmp_path_factory: pytest.TempPathFactory)
     return collection
 
 
-def test_where_originals_are_gone_thumbnails_are_shown(open_page: OpenPage, bare: Path, screen: Screen) -> None:
+@pytest.fixture(scope="module")
+def store_without_originals(bare: Path) -> Iterator[Served]:
+    """That collection."""
     with serving(bare) as served:
-        page = open_page(served, screen, expect=("404",))
-        expect(page.locator("#gallery-feed .photo.loaded")).to_have_count(3)
-        expect(page.locator(".photo.broken")).to_have_count(0)
-        page.locator("#gallery-feed a").first.click()
-        expect(page.locator("#viewer")).to_be_visible()
-        until(page, lambda: bool(page.locator("#stage-image").evaluate("image => image.naturalWidth > 0")))
-        assert page.locator("#stage-image").evaluate("image => image.naturalWidth") > 0
-        assert "no-preview" not in str(page.locator("#frame").get_attribute("class"))
+        yield served
 
 
-def test_the_choice_of_a_collection_is_that_of_the_page(open_page: OpenPage, homestore: Path, bare: Path) -> None:
+@pytest.fixture(scope="module")
+def two_stores(homestore: Path, bare: Path) -> Iterator[Served]:
+    """Two collections; the first is the one where none is named."""
     with serving(f"shop={homestore}", f"few={bare}") as served:
-        page = open_page(served, DESKTOP, expect=("404",))
-        choice = page.get_by_label("Collection", exact=True)
-        expect(choice).to_have_value("shop")
-        choice.select_option("few")
-        expect(page.locator("#gallery-count")).to_have_text("3 pictures")
-        page.go_back()
-        expect(page.locator("#gallery-count")).to_have_text("363 pictures")
-        expect(choice).to_have_value("shop")
-        choice.select_option("few")
-        expect(page.locator("#gallery-count")).to_have_text("3 pictures")
-        page.reload()
-        expect(choice).to_have_value("few")
+        yield served
+
+
+def test_where_originals_are_gone_thumbnails_are_shown(
+    open_page: OpenPage, store_without_originals: Served, screen: Screen
+) -> None:
+    page = open_page(store_without_originals, screen, expect=("404",))
+    expect(page.locator("#gallery-feed .photo.loaded")).to_have_count(3)
+    expect(page.locator(".photo.broken")).to_have_count(0)
+    page.locator("#gallery-feed a").first.click()
+    expect(page.locator("#viewer")).to_be_visible()
+    until(page, lambda: bool(page.locator("#stage-image").evaluate("image => image.naturalWidth > 0")))
+    assert page.locator("#stage-image").evaluate("image => image.naturalWidth") > 0
+    assert "no-preview" not in str(page.locator("#frame").get_attribute("class"))
+
+
+def test_the_choice_of_a_collection_is_that_of_the_page(open_page: OpenPage, two_stores: Served) -> None:
+    page = open_page(two_stores, DESKTOP, expect=("404",))
+    choice = page.get_by_label("Collection", exact=True)
+    expect(choice).to_have_value("shop")
+    choice.select_option("few")
+    expect(page.locator("#gallery-count")).to_have_text("3 pictures")
+    page.go_back()
+    expect(page.locator("#gallery-count")).to_have_text("363 pictures")
+    expect(choice).to_have_value("shop")
+    choice.select_option("few")
+    expect(page.locator("#gallery-count")).to_have_text("3 pictures")
+    page.reload()
+    expect(choice).to_have_value("few")
 
 
 @pytest.fixture(scope="module")
