@@ -16,6 +16,7 @@ import time
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -49,8 +50,8 @@ def main() -> None:
     cpu = (time.process_time() - began) / (PREPARED * given.batch)
 
     turns = Turns(prepared, Bare(wanted, {head: len(names) for head, names in pictures.classes.items()}), given.rounds)
-    Batches.iterate = lambda *_, **__: iter(turns)  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as folder:
+    taking_turns = mock.patch.object(Batches, "iterate", return_value=iter(turns))
+    with tempfile.TemporaryDirectory() as folder, taking_turns:
         train(wanted, Path(folder) / "run", progress=False)
 
     images = STEPS_A_TURN * given.batch

@@ -307,8 +307,11 @@ class Scan:
             if status is None:
                 raise FileNotFoundError("there is no such object")
             now = Shard(status.size, status.version, self._detector, self._decoders)
-            if self._is_done(shard.path, now):
-                yield from self._remembered(shard.path)
+            failures = self._failures_in(shard.path)
+            if self._is_done(shard.path, now, failures):
+                yield from (
+                    Entry(each.source, shard.path, reason=each.reason, problem=each.message) for each in failures
+                )
                 return
             self._shards.pop(shard.path, None)
             with open_shard(shard.address or shard.path) as file:
@@ -331,16 +334,21 @@ class Scan:
             said = getattr(error, "strerror", None) or str(error)
             yield replace(shard, reason=BAD_SHARD, problem=said)
 
-    def _is_done(self, shard: str, now: Shard) -> bool:
+    def _failures_in(self, shard: str) -> list[Failure]:
+        """What could not be used in a shard when it was read."""
+        with self._store.read() as reader:
+            return [failure for failure in reader.failures() if failure.origin == shard != failure.source]
+
+    def _is_done(self, shard: str, now: Shard, failures: Sequence[Failure]) -> bool:
         with self._store.read() as reader:
             before = reader.shard(shard)
             if before is None:
                 return False
             ids = list(reader.item_ids_below(f"{shard}#"))
-            reasons = {each.reason for each in reader.failures() if each.origin == shard != each.source}
-        if not reasons:  # then other decoders would find nothing else in it
+        if not failures:  # then other decoders would find nothing else in it
             before = replace(before, decoders=now.decoders)
-        if replace(before, pictures=0) != now or len(ids) != before.pictures or not reasons <= LASTING:
+        again = any(each.reason not in LASTING for each in failures)
+        if replace(before, pictures=0) != now or len(ids) != before.pictures or again:
             return False
         new = [item_id for item_id in ids if not self._is_seen(item_id)]
         for item_id in new:
@@ -348,12 +356,6 @@ class Scan:
         self.unchanged += len(new)
         self._pictures[shard] += len(ids)
         return True
-
-    def _remembered(self, shard: str) -> Iterator[Entry]:
-        """What could not be used in a shard that stays closed."""
-        with self._store.read() as reader:
-            failures = [failure for failure in reader.failures() if failure.origin == shard != failure.source]
-        yield from (Entry(each.source, shard, reason=each.reason, problem=each.message) for each in failures)
 
     def finish(self) -> None:
         """Remember the shards that were read to their end, once all of this scan is committed."""

@@ -15,6 +15,7 @@ import pytest
 
 from tests.pictures import is_one_line, picture, save, stored, visearch
 from tests.servers import S3, Web
+from tests.tiny_model import write_model
 from tests.visearch.test_shards import parquet, tar
 from tests.web.api import make_client
 from visearch import remote
@@ -181,7 +182,9 @@ def test_what_stands_in_for_an_original_is_not_kept_as_if_it_were_one(web: Web) 
     assert again.status_code == 304
 
 
-def test_without_what_reads_its_source_an_item_is_shown_by_its_copy(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_what_reads_its_source_an_item_is_shown_by_its_copy(
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def missing(*arguments: object, **options: object) -> None:
         raise ImportError("Install s3fs to access S3")
 
@@ -193,6 +196,10 @@ def test_without_what_reads_its_source_an_item_is_shown_by_its_copy(s3: S3, monk
         with pytest.raises(ImageError, match="needs s3fs"):
             collection.original(item)
         assert make_client(collection).get(f"/api/v1/items/{item.item_id}/image").status_code == 200
+    other = write_model(tmp_path / "other.onnx", seed=9)
+    done = visearch("backfill", "--model", other)  # and it is no other model's picture
+    assert done.code == 2
+    assert "needs s3fs" in done.err
 
 
 def test_what_cannot_work_is_said_in_a_line() -> None:

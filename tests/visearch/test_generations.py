@@ -184,6 +184,13 @@ def test_a_collection_of_before_there_were_several_generations_gets_a_second(
     assert visearch("check").code == 0
 
 
+def until_it_answers_from(server: Collection, generation: int) -> None:
+    deadline = time.monotonic() + 10
+    while server.search(item=1).generation != generation:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_what_a_follower_opens_knows_the_index_files_of_that_moment(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it loads the model an item is removed, and index files are written that know of that already."""
     load = Collection._load_embedder
@@ -204,10 +211,7 @@ def test_what_a_follower_opens_knows_the_index_files_of_that_moment(two: Path, m
         assert server.search(item=1).generation == 1
         with server.following():
             generations.switch(server, 2)
-            deadline = time.monotonic() + 10
-            while server.search(item=1).generation != 2:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            until_it_answers_from(server, 2)
             assert happened.is_set()
             assert server.searcher().index.live_rows == 5
             assert len(server.search(item=1, limit=10).matches) == 4
@@ -229,10 +233,7 @@ def test_a_follower_outlives_whatever_error_a_model_s_library_raises(
         monkeypatch.setattr(Collection, "_load_embedder", failing)
         with server.following():
             generations.switch(server, 2)
-            deadline = time.monotonic() + 10
-            while server.search(item=1).generation != 2:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            until_it_answers_from(server, 2)
     assert next(failures, None) is None
     said = [record.message for record in caplog.records]
     assert said == ["the active generation cannot be opened: MemoryError: no room for the weights"]  # once
