@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from indexer.flow import CHUNK, Load, flow
-from indexer.sources import Scan
+from indexer.scan import Scan
 from visearch.detector import Detector
 from visearch.embedder import Embedder
 from visearch.ingest import Claims, Embedded, Failed, File, Outcome, Same, commit, prepare

@@ -17,7 +17,8 @@ from indexer.changes import looks
 from indexer.jobs import interruptible, on_cluster, skipped_report
 from indexer.pipeline import Pipeline, Progress
 from indexer.progress import display
-from indexer.sources import STANDARD_INPUT, Scan
+from indexer.scan import Scan
+from indexer.sources import STANDARD_INPUT
 from visearch.collection import Collection
 from visearch.detector import Detector, find_detector
 from visearch.errors import LeaseError, UsageError, VisearchError

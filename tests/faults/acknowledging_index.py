@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from indexer import run, sources
+from indexer import run, scan
 from visearch.cli import main
 from visearch.ingest import Failed, Outcome
 
 
-class Scan(sources.Scan):
+class Scan(scan.Scan):
     """The pipeline tells a scan what has been committed; this one passes it on."""
 
     def committed(self, outcomes: Sequence[Outcome]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from indexer.pipeline import Pipeline
-from indexer.sources import Scan
+from indexer.scan import Scan
 from tests.faults.conftest import Undisturbed
 from tests.faults.helpers import (
     DRIVERS,

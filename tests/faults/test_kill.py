@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from indexer.pipeline import Pipeline
-from indexer.sources import Scan
+from indexer.scan import Scan
 from tests.faults.conftest import Undisturbed
 from tests.faults.helpers import (
     DRIVERS,

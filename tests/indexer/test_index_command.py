@@ -24,7 +24,7 @@ from PIL import Image
 
 from indexer import flow, progress
 from indexer.pipeline import Pipeline
-from indexer.sources import Scan
+from indexer.scan import Scan
 from tests.pictures import ids, is_one_line, picture, save, save_all, stored, touch, visearch
 from tests.tiny_detector import write_detector
 from tests.tiny_model import BITS, card, write_model
