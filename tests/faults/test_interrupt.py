@@ -64,3 +64,19 @@ def test_a_second_interrupt_ends_it_at_once_and_loses_nothing_acknowledged(
     assert problems(collection) == []
     succeeds(visearch("index", undisturbed.pictures, "--collection", collection))
     assert contents(collection) == undisturbed.held
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_a_backup_that_is_ended_leaves_nothing(undisturbed: Undisturbed, tmp_path: Path, number: str) -> None:
+    code = (
+        "import os, signal\n"
+        "from visearch import maintenance\n"
+        "from visearch.cli import main\n"
+        f"maintenance.fsync_folder = lambda folder: os.kill(os.getpid(), signal.{number})  # all is copied by then\n"
+        "main()\n"
+    )
+    destination = tmp_path / "copies" / "monday"
+    collection = undisturbed.collection
+    done = finish(start("backup", destination, "--collection", collection, command=(sys.executable, "-c", code)))
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "Error: interrupted")
+    assert list(destination.parent.iterdir()) == []

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but files were skipped (with
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 
 import click
@@ -24,6 +25,8 @@ from visearch.errors import VisearchError
 def main() -> None:
     """Entry point: every known error is one line on standard error and an exit code."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    # Ended by a service manager or `timeout`, a command removes what it has half made, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         cli(standalone_mode=False)
     except VisearchError as error:
