@@ -54,7 +54,13 @@ class Profile:
     @cached_property
     def catalogue(self) -> tuple[Product, ...]:
         """Its products. None of `bench` is the same as, or near-alike to, one of another profile."""
-        avoid = {"demo": (), "bench": ("demo",), "train": ("bench",), "train2": ("demo", "bench", "train")}[self.name]
+        avoid = {
+            "demo": (),
+            "bench": ("demo",),
+            "train": ("bench",),
+            "train2": ("demo", "bench", "train"),
+            "train3": ("demo", "bench", "train", "train2"),
+        }[self.name]
         return tuple(
             catalogue(
                 self.name,
@@ -87,6 +93,7 @@ PROFILES = {
         Profile("train", 1200, 4000, 2000, (320, 240), (240, 320), 224, 4, 4, 4, True, ("train",)),
         # More products, larger rooms: what lets unseen products be told apart is how many others were seen.
         Profile("train2", 1600, 2000, 500, (480, 360), (240, 320), 224, 4, 3, 3, False, ("train",)),
+        Profile("train3", 1600, 2000, 500, (480, 360), (240, 320), 224, 4, 3, 3, False, ("train",)),
         Profile("bench", 2000, 110, 300, (640, 480), (270, 360), 256, 7, 4, 3, False, ("test",)),
     )
 }

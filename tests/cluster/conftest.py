@@ -29,15 +29,26 @@ def two_nodes(cpus: int) -> Iterator[Any]:
         cluster_utils = pytest.importorskip("ray.cluster_utils", reason="needs Ray: pip install '.[scale]'")
         before = psutil.Process().children(recursive=True)
         cluster = cluster_utils.Cluster()
+        started: set[psutil.Process] = set()
         try:
             for _ in range(2):
                 cluster.add_node(wait=True, num_cpus=cpus, object_store_memory=100_000_000, include_dashboard=False)
+            started = set(psutil.Process().children(recursive=True)).difference(before)
             yield cluster
         finally:
-            started = [each for each in psutil.Process().children(recursive=True) if each not in before]
+            # Later children of this process may be those of other tests; Ray's own start all others of Ray's.
+            started.update(*map(descendants, tuple(started)))
             cluster.shutdown()
             _, alive = psutil.wait_procs(started, timeout=GONE_WITHIN)
     assert not alive, "Ray processes outlive the tests"
+
+
+def descendants(process: psutil.Process) -> list[psutil.Process]:
+    """All children of a process and theirs; none of one that has ended."""
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 @pytest.fixture(scope="session")
