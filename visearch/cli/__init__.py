@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import threading
 
 import click
 
@@ -25,8 +26,9 @@ from visearch.errors import VisearchError
 def main() -> None:
     """Entry point: every known error is one line on standard error and an exit code."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    # Ended by a service manager or `timeout`, a command removes what it has half made, as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if threading.current_thread() is threading.main_thread():
+        # Ended by a service manager or `timeout`, a command removes what it has half made, as after Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         cli(standalone_mode=False)
     except VisearchError as error:
