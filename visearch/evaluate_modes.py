@@ -12,11 +12,13 @@ A manifest without boxes of objects (a room with a list of the products in it) i
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,16 +29,17 @@ from visearch.detector import Detector, overlaps
 from visearch.errors import BoxError, ImageError, UsageError, VisearchError
 from visearch.evaluate import Progress, Query, Unreadable, labels_of, query_of
 from visearch.files import read_limited
+from visearch.filters import Exists, Filter
 from visearch.images import WHOLE, Box, Picture
 from visearch.machine import usable_cores
 from visearch.manifest import Row, is_manifest, read_manifest
 from visearch.metrics import F64, Bool, average_precision_at_k, bootstrap_interval, precision_at_k, recall_at_k
+from visearch.search import PRODUCT
 
 if TYPE_CHECKING:
     from rich.console import Group
 
     from visearch.collection import Collection
-    from visearch.filters import Filter
     from visearch.results import Match
 
 MODES = ("flashlight", "lens", "shop")
@@ -182,7 +185,8 @@ def evaluate_mode(
         filter: only items that it lets through are searched and counted as relevant.
         progress: called with a stage ("ask"), how many pictures are done, and of how many.
 
-    A picture never finds itself, unless nothing else is relevant: then it is asked to find what it was cut from.
+    A picture never finds itself, known by its path or its bytes. Where nothing else is relevant to a box of it, that is
+    asked to find what it was cut from; the whole picture is not.
 
     Raises:
         UsageError: the manifest cannot be read, or it or the searched items do not carry `label`.
@@ -192,7 +196,12 @@ def evaluate_mode(
         raise UsageError(f"{queries}: queries come in a manifest: .csv, .jsonl or .parquet with `path` and `{label}`")
     rows = [_asked(row, label) for row in read_manifest(queries)]
     unreadable = [row for row in rows if isinstance(row, Unreadable)]
-    answers = _Answers(collection, label, filter)
+    searched = (filter or Filter(())).and_(PRODUCT, Exists()) if mode == "shop" else filter
+    answers = _Answers(collection, label, searched)
+    if not answers.items and mode == "shop":
+        raise UsageError("shop: no searched item carries `product`, which says that it is for sale")
+    if not answers.labelled:
+        raise UsageError(f"no searched item carries `{label}`; index with a manifest that has it, or name another key")
     pictures, left_out = [], 0
     for row in rows:
         if isinstance(row, _Asked):
@@ -200,16 +209,19 @@ def evaluate_mode(
             left_out += len(row.questions) - len(kept)
             if kept:
                 pictures.append(_Asked(row.query, kept))
-    outcomes: list[dict[str, list[_Outcome]]] = []
+    outcomes: list[Mapping[str, Sequence[_Outcome]]] = []
+    done = 0
     with ThreadPoolExecutor(usable_cores()) as pool:
         asking = _Asking(collection, mode, detector, filter, answers)
         try:
-            for done in pool.map(asking.ask, pictures):
-                if isinstance(done, Unreadable):
-                    unreadable.append(done)
+            for answered in pool.map(asking.ask, pictures):
+                if isinstance(answered, Unreadable):
+                    unreadable.append(answered)
                 else:
-                    outcomes.append(done)
-                progress("ask", len(outcomes), len(pictures))
+                    left_out += answered.left_out
+                    outcomes += [answered.ways] if any(answered.ways.values()) else []
+                done += 1
+                progress("ask", done, len(pictures))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
     ways = {way for outcome in outcomes for way, answered in outcome.items() if answered}
@@ -252,7 +264,7 @@ def _asked(row: Row, label: str) -> _Asked | Unreadable:
     if isinstance(query, Unreadable):
         return query
     given = row.metadata.get("objects")
-    category = str(row.metadata.get("category", ""))
+    category = str(row.metadata.get("category") or "")
     if given is None:
         box = query.box if "box" in row.metadata else None
         return _Asked(query, (Question(query.labels, category, box),))
@@ -265,48 +277,51 @@ def _asked(row: Row, label: str) -> _Asked | Unreadable:
 def _questions(given: object, label: str) -> Iterator[Question]:
     """The objects of a scene that show enough of themselves. A manifest's nested objects come as JSON text."""
     objects = json.loads(given) if isinstance(given, str) else given
-    assert isinstance(objects, list)
+    if not isinstance(objects, list):
+        raise ValueError(f"it is {objects!r:.40}")
     for each in objects:
         values = json.loads(each) if isinstance(each, str) else each
         box = images.validate_box(values.get("box"))
         if float(values.get("area", (box[2] - box[0]) * (box[3] - box[1]))) >= SMALLEST:
-            yield Question(labels_of(values.get(label)), str(values.get("category", "")), box)
+            yield Question(labels_of(values.get(label)), str(values.get("category") or ""), box)
 
 
 class _Answers:
     """Which items are right answers."""
 
     def __init__(self, collection: Collection, label: str, filter: Filter | None) -> None:
-        self._sources: dict[str, int] = {}
+        self._known: dict[str | bytes, set[int]] = {}  # by source and by SHA-256 of the bytes
         self._ids: dict[str, set[int]] = {}
         self.items = 0
         for item in collection.items():
             if filter is None or filter.matches(item.metadata):
                 self.items += 1
-                self._sources[item.source] = item.item_id
+                for key in (item.source, item.content):
+                    self._known.setdefault(key, set()).add(item.item_id)
                 for name in labels_of(item.metadata.get(label)):
                     self._ids.setdefault(name, set()).add(item.item_id)
-        if not self._ids:
-            raise UsageError(
-                f"no searched item carries `{label}`; index with a manifest that has it, or name another key"
-            )
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any item says what it is relevant to."""
+        return bool(self._ids)
 
     def has_any(self, question: Question) -> bool:
         return any(self._ids.get(name) for name in question.labels)
 
-    def item_to_leave_out(self, asked: _Asked) -> int | None:
-        """The item that is the query picture itself, unless it is the only right answer to a question."""
-        own = self._sources.get(asked.query.source)
-        alone = any(self._right(each) == {own} for each in asked.questions)
-        return None if alone else own
+    def own(self, source: str, content: bytes) -> list[int]:
+        """The items that are a picture itself, that of its very file first."""
+        by_source = self._known.get(source, set())
+        return [*by_source, *(self._known.get(content, set()) - by_source)]
 
-    def judge(self, question: Question, matches: Sequence[Match]) -> tuple[bool, ...]:
+    def judge(self, question: Question, matches: Iterable[Match]) -> tuple[bool, ...]:
         """Whether each of the first DEPTH matches is right; False past the last."""
-        right = self._right(question)
-        hits = [match.item in right for match in matches[:DEPTH]]
+        right = self.right(question)
+        hits = [match.item in right for match in islice(matches, DEPTH)]
         return (*hits, *[False] * (DEPTH - len(hits)))
 
-    def _right(self, question: Question) -> set[int]:
+    def right(self, question: Question) -> set[int]:
+        """The right answers to a question; the picture itself may be among them."""
         return set[int]().union(*(self._ids.get(name, set()) for name in question.labels))
 
 
@@ -321,6 +336,14 @@ class _Outcome:
 
 
 @dataclass(frozen=True)
+class _Answered:
+    """The outcomes of a picture's questions by way, and how many were not asked: only itself is relevant to them."""
+
+    ways: Mapping[str, Sequence[_Outcome]]
+    left_out: int
+
+
+@dataclass(frozen=True)
 class _Asking:
     """Puts the questions of a picture to a mode, each in the three ways."""
 
@@ -329,24 +352,45 @@ class _Asking:
     detector: Detector | None
     filter: Filter | None
     answers: _Answers
+    own: frozenset[int] = frozenset()  # items that are the picture itself
 
-    def ask(self, asked: _Asked) -> dict[str, list[_Outcome]] | Unreadable:
-        """The outcomes by way."""
+    def ask(self, asked: _Asked) -> _Answered | Unreadable:
+        """Put all questions of a picture."""
+        query = asked.query
         try:
-            picture = images.decode(read_limited(asked.query.path))
+            data = read_limited(query.path)
+            picture = images.decode(data)
+            own = self.answers.own(query.source, hashlib.sha256(data).digest())
+            alone = [each for each in asked.questions if self.answers.right(each) <= set(own)]
+            others = [each for each in asked.questions if each not in alone]
+            cut = [each for each in alone if each.box not in (None, WHOLE)]
+            ways = self._ways(others, picture, own)
+            for way, outcomes in self._ways(cut, picture, []).items():
+                if way != "whole":
+                    ways[way] = [*ways.get(way, []), *outcomes]
+            return _Answered(ways, len(alone) - len(cut))
         except ImageError as error:
-            return Unreadable(asked.query.number, asked.query.path, error.reason, error.message)
-        own = self.answers.item_to_leave_out(asked)
+            return Unreadable(query.number, query.path, error.reason, error.message)
+        except BoxError as error:
+            return Unreadable(query.number, query.path, "box", error.message)
+        except UsageError as error:  # the item that it is was removed meanwhile
+            return Unreadable(query.number, query.path, "removed", error.message)
+
+    def _ways(self, questions: Sequence[Question], picture: Picture, own: Sequence[int]) -> dict[str, list[_Outcome]]:
+        """The outcomes by way; matches that are items of `own` are left out."""
+        if not questions:
+            return {}
+        asking = replace(self, own=frozenset(own))
         # As an item it is left out before anything is folded into it.
-        subject: dict[str, Any] = {"picture": picture} if own is None else {"item": own}
-        subject |= {"limit": DEPTH, "filter": self.filter}
+        subject: dict[str, Any] = {"item": own[0]} if own else {"picture": picture}
+        subject |= {"limit": DEPTH + len(own), "filter": self.filter}
         whole = self._search(subject, [WHOLE])[0]
-        outcomes = {"whole": [self._outcome(each, whole) for each in asked.questions]}
-        boxed = [each for each in asked.questions if each.box is not None]
+        outcomes = {"whole": [asking._outcome(each, whole) for each in questions]}
+        boxed = [each for each in questions if each.box is not None]
         given = self._search(subject, [each.box for each in boxed if each.box is not None])
-        outcomes["true box"] = [self._outcome(*pair) for pair in zip(boxed, given, strict=True)]
+        outcomes["true box"] = [asking._outcome(*pair) for pair in zip(boxed, given, strict=True)]
         if self.detector is not None:
-            outcomes["detected"] = self._detected(asked.questions, picture, subject, self.detector)
+            outcomes["detected"] = asking._detected(questions, picture, subject, self.detector)
         return outcomes
 
     def _detected(
@@ -384,7 +428,8 @@ class _Asking:
         return [ask(self.collection, box=box, **subject) for box in boxes]
 
     def _outcome(self, question: Question, matches: Sequence[Match], found: bool | None = None) -> _Outcome:
-        return _Outcome(question.category, self.answers.judge(question, matches), found)
+        others = (match for match in matches if match.item not in self.own)
+        return _Outcome(question.category, self.answers.judge(question, others), found)
 
 
 def _best(boxes: Sequence[Box], box: Box | None) -> int | None:

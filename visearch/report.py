@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from visearch import images
-from visearch.errors import ImageError, VisearchError
+from visearch.errors import ImageError, UsageError, VisearchError
 from visearch.evaluate import TITLES, Evaluation, Query
 from visearch.files import read_limited
 from visearch.images import WHOLE, Box
@@ -60,7 +60,7 @@ def write_page(page: str, folder: Path) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / PAGE).write_text(page, encoding="utf-8")
+        (folder / PAGE).write_text(page, encoding="utf-8", errors="replace")  # names of files may not be UTF-8
     except OSError as error:
         raise VisearchError(f"{folder}: the report cannot be written there ({error.strerror or error})") from None
     return folder / PAGE
@@ -254,7 +254,10 @@ def contact_row(evaluation: Evaluation, collection: Collection, place: int, *, w
 
 
 def _item(collection: Collection, item_id: int, kind: str, lines: list[str], label: str) -> str:
-    item = collection.item(item_id)
+    try:
+        item = collection.item(item_id)
+    except UsageError:
+        return _tile(None, ["removed meanwhile", *lines], kind, WHOLE, "")
     shown = item.metadata.get(label, "")
     name = ", ".join(map(str, shown)) if isinstance(shown, list) else str(shown)
     return _tile(collection.thumbnail(item_id), [name, *lines], kind, WHOLE, item.source)

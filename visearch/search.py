@@ -4,7 +4,7 @@ near-duplicates -> cut. What is left of the candidates is the query's window, fr
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -308,13 +308,13 @@ class Searcher:
         )
 
 
-def _product(reader: Reader, item_id: int) -> Hashable:
-    """The product that an item shows, None where it shows none."""
+def _product(reader: Reader, item_id: int) -> object:
+    """The product that an item shows, whatever its catalogue calls it; None where it shows none."""
     item = reader.item(item_id)
-    value: Any = None if item is None else item.metadata.get(PRODUCT)
-    return tuple(value) if isinstance(value, list) else value
+    return None if item is None else item.metadata.get(PRODUCT)
 
 
 def _products(reader: Reader, item_ids: I64) -> I64:
     """A number for the product of each item, int64 [n]: the same only where the product is."""
-    return np.array([hash((PRODUCT, _product(reader, int(item_id)))) for item_id in item_ids], np.int64)
+    # Of its text: -1 and -2 have one hash, a list has none.
+    return np.array([hash(repr(_product(reader, int(item_id)))) for item_id in item_ids], np.int64)

@@ -260,6 +260,13 @@ def test_a_sheet_that_cannot_be_written_is_told_after_the_results(folder: Path) 
     assert re.fullmatch(r"Error: nowhere/out\.png: .*No such file or directory.*", done.err.splitlines()[-1])
 
 
+def test_a_sheet_that_is_too_tall_for_its_format_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("visearch.sheet.TILE_SIDE", 9000)
+    done = visearch("search", "--item", 4, "--sheet", "out.webp")
+    assert done.code == 1
+    assert done.err.splitlines()[-1].startswith("Error: out.webp: the sheet cannot be written (")
+
+
 def test_search_by_item_needs_neither_file_nor_model(folder: Path) -> None:
     before = found("--item", 4)
     shutil.rmtree(folder / "pics")

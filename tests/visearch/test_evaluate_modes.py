@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,16 +117,59 @@ def test_photos_are_measured_as_whole_by_the_box_found_and_by_the_true_box(
     assert first(found, "detected") >= first(found, "whole")
 
 
-def test_a_picture_finds_itself_only_where_nothing_else_is_right(tmp_path: Path, tiny: Path) -> None:
+@pytest.fixture
+def letters(tmp_path: Path, tiny: Path) -> Iterator[Collection]:
+    """Two near-alike pictures of "a", one of "b"."""
     for name in ("a-1", "a-2", "b-1"):
         picture(name[0], int(name[2]), noise=10).save(tmp_path / f"{name}.png")
     rows = [{"path": f"{name}.png", "label": name[0]} for name in ("a-1", "a-2", "b-1")]
-    manifest = write_manifest(tmp_path / "all.csv", rows)
-    with index(manifest, tmp_path / "c", tiny) as collection:
-        found = evaluate_mode(collection, manifest, "flashlight", detector=None)
-    assert found.hits["whole"][:, 0].tolist() == [True, True, True]
-    # "b" finds itself, nothing else is one; an "a" finds the other, though the two are near-duplicates.
-    assert found.hits["whole"].sum(axis=1).tolist() == [1, 1, 1]
+    with index(write_manifest(tmp_path / "all.csv", rows), tmp_path / "c", tiny) as collection:
+        yield collection
+
+
+def test_a_picture_does_not_find_itself(letters: Collection, tmp_path: Path) -> None:
+    found = evaluate_mode(letters, tmp_path / "all.csv", "flashlight", detector=None)
+    # An "a" finds the other, though the two are near-duplicates; to "b" nothing else is relevant.
+    assert found.hits["whole"].sum(axis=1).tolist() == [1, 1]
+    assert (found.pictures, found.left_out) == (2, 1)
+
+
+def test_a_picture_is_known_by_its_bytes_too(letters: Collection, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("a-1", "b-1"):
+        shutil.copy(tmp_path / f"{name}.png", tmp_path / "elsewhere")
+    rows = [{"path": f"elsewhere/{name}.png", "label": name[0]} for name in ("a-1", "b-1")]
+    found = evaluate_mode(letters, write_manifest(tmp_path / "q.csv", rows), "flashlight", detector=None)
+    assert found.hits["whole"].sum(axis=1).tolist() == [1]
+    assert found.left_out == 1
+
+
+def test_a_box_is_asked_to_find_what_it_was_cut_from_where_nothing_else_is_right(
+    letters: Collection, tmp_path: Path
+) -> None:
+    path = tmp_path / "crops.jsonl"
+    objects = [{"label": "a", "box": MIDDLE}, {"label": "b", "box": MIDDLE}, {"label": "b", "box": [0, 0, 1, 1]}]
+    path.write_text(json.dumps({"path": "b-1.png", "objects": objects}))
+    found = evaluate_mode(letters, path, "flashlight", detector=None)
+    assert found.hits["true box"].sum(axis=1).tolist() == [1, 1]  # an "a", the other folded into it; the picture
+    assert found.hits["whole"].sum(axis=1).tolist() == [1]
+    assert found.left_out == 1
+
+
+def test_one_row_that_cannot_be_asked_stops_nobody(letters: Collection, tmp_path: Path) -> None:
+    wrong = {"path": "a-1.png", "label": "a", "box": [0.5, 0.5, 0.5001, 0.9]}
+    not_a_list = {"path": "a-1.png", "objects": {"label": "a", "box": MIDDLE}}
+    rows = [{"path": "a-2.png", "label": "a"}, wrong, not_a_list]
+    path = tmp_path / "q.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = evaluate_mode(letters, path, "flashlight", detector=None)
+    assert found.pictures == 1
+    assert [(row.number, row.reason) for row in found.unreadable] == [(2, "box"), (3, "objects")]
+
+
+def test_shop_is_measured_on_what_it_searches(letters: Collection, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no searched item carries `product`"):
+        evaluate_mode(letters, tmp_path / "all.csv", "shop", detector=None)
 
 
 def test_what_cannot_be_measured_is_told(shop: Collection, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -231,6 +232,19 @@ def test_a_product_of_several_pictures_is_one_match_that_counts_them(
         page = modes.shop(collection, room, detector=detector, limit=4).objects[0].results
         assert page.next is not None
         assert [*page, *page.page(page.next, 4)] == list(look.results)
+
+
+@pytest.mark.parametrize("names", [[-1, -2, 1.5], [[["a", "b"], "x"], ["a", "b", "x"], {"a": 1}]])
+def test_a_product_is_called_whatever_its_catalogue_calls_it(tmp_path: Path, tiny: Path, names: list[Any]) -> None:
+    rows = []
+    for pattern, product in zip(NAMES, names, strict=False):
+        picture(pattern, 0, noise=0).save(tmp_path / f"{pattern}.png")
+        rows.append({"path": f"{pattern}.png", "product": product})
+    (tmp_path / "catalog.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run.once(run.Job((str(tmp_path / "catalog.jsonl"),), tmp_path / "c", str(tiny)))
+    with Collection.open(tmp_path / "c") as collection:
+        (look,) = modes.shop(collection, png(scene("fan", "cone")), boxes=[MIDDLE]).objects
+    assert len(look.results) == len(rows)
 
 
 def test_boxes_drawn_by_hand_are_searched_in_one_go_each_by_itself(shop: Collection) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -129,6 +130,21 @@ def test_a_query_whose_file_has_gone_since_is_shown_without_its_picture(shop: Ca
     measured = measure(shop, tmp_path, apple="apple")
     (tmp_path / "apple-100.png").unlink()
     assert "no picture" in Page(write_report(measured, shop[0], tmp_path / "report")).text
+
+
+def test_a_name_that_is_not_utf_8_and_an_item_that_was_removed_meanwhile_spoil_no_report(
+    tmp_path: Path, tiny: Path
+) -> None:
+    rows = [{"path": save(tmp_path, "apple", n), "label": "apple"} for n in range(3)]
+    odd = os.fsdecode(b"caf\xe9.png")
+    picture("apple", 9).save(tmp_path / odd)
+    (tmp_path / "queries.jsonl").write_text(json.dumps({"path": odd, "label": "apple"}))
+    with index(write_manifest(tmp_path / "all.csv", rows), tmp_path / "c", tiny) as collection:
+        measured = evaluate(collection, tmp_path / "queries.jsonl")
+        collection.remove([int(measured.rankings.reranked.items[0, 1])])
+        page = Page(write_report(measured, collection, tmp_path / "report"))
+    assert "removed meanwhile" in page.text
+    assert "caf?.png" in page.source
 
 
 def test_without_matplotlib_one_line_says_how_to_get_it(

@@ -98,8 +98,9 @@ def search(
             drawn = sheet_of(opened, subject, region, results)
             try:
                 drawn.save(path)
-            except OSError as error:
-                raise VisearchError(f"{path}: the sheet cannot be written ({error.strerror or error})") from None
+            except (OSError, ValueError) as error:  # the latter of WebP that would be too tall
+                said = getattr(error, "strerror", None) or error
+                raise VisearchError(f"{path}: the sheet cannot be written ({said})") from None
             click.echo(f"sheet: {path}", err=True)
             if show:
                 click.launch(str(path))
