@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training import formats, layouts, recipe
-from training.rows import Row, values_of, wanted
+from training.rows import Row, spelled, values_of, wanted
 from training.tables import as_text, lines_of
 from visearch.errors import ImageError, UsageError
 from visearch.files import read_limited
@@ -104,7 +104,7 @@ def read(recipe: recipe.Recipe) -> TrainingData:
 def _choose(source: recipe.Data) -> tuple[list[Sample], list[Skipped]]:
     """What the recipe asks for, as samples; and the rows that are of no use."""
     place = f"data.{source.name}"
-    unseen = frozenset(name for file in source.unseen for name in lines_of(file))
+    unseen = frozenset(name for file in source.unseen for name in spelled(lines_of(file)))
     format = source.format or formats.guess(source.path)
     where = dict(source.where)
     if format in layouts.SIGNS:
@@ -281,6 +281,7 @@ def report(data: TrainingData) -> RenderableType:
     from rich.box import SIMPLE_HEAD
     from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("data set", "head", "domains", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("pictures", "classes", "smallest class", "skipped"):
@@ -306,9 +307,9 @@ def report(data: TrainingData) -> RenderableType:
         fed = [each for each in data.sets if head in each.heads]
         pictures = sum(head in sample.labels for each in fed for sample in each.samples)
         heads.add_row(head, f"{len(classes)}", f"{pictures}", ", ".join(each.name for each in fed))
-    lines = [f"skipped {each.path}: {each.reason}" for each in islice(data.skipped, NAMED)]
+    lines = [Text(f"skipped {each.path}: {each.reason}") for each in islice(data.skipped, NAMED)]
     if len(data.skipped) > NAMED:
-        lines.append(f"and {len(data.skipped) - NAMED} more")
+        lines.append(Text(f"and {len(data.skipped) - NAMED} more"))
     return Group(table, heads, *lines)
 
 

@@ -11,6 +11,7 @@ but a whole array: `validation = []`.
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -375,11 +376,11 @@ def _problems(recipe: Recipe) -> Iterator[str]:
         yield "backbone: give pretrained = true or weights, not both"
 
     for key, entries in (("data", recipe.data), ("validation", recipe.validation)):
-        seen: set[str] = set()
-        for name in (each.name for each in entries):
-            if name in seen:
+        for name, times in Counter(each.name for each in entries).items():
+            if times > 1:
                 yield f"{key}: two entries are named {name}"
-            seen.add(name)
+    if recipe.schedule.compile and recipe.schedule.balance == "gradnorm":
+        yield "schedule.balance: gradnorm looks into the network's gradients, which schedule.compile does not allow"
     heads = {head for each in recipe.data for head in each.heads}
     if not heads:
         yield 'data: no data set feeds a head, as heads = { product = "label" } would'

@@ -20,7 +20,7 @@ import numpy as np
 from visearch import codes, images, settings
 from visearch.codes import F32, F64, I8, I32, I64, U8
 from visearch.embedder import Embedder
-from visearch.errors import VisearchError
+from visearch.errors import BoxError, ImageError, VisearchError
 from visearch.files import read_limited, write_durably
 from visearch.images import WHOLE, Box
 from visearch.machine import usable_cores
@@ -262,8 +262,14 @@ def embed_with(model: Embedder, progress: Callable[[int, int], None] = lambda do
     def group(places: Sequence[Place]) -> F32:
         inputs = []
         for path, box in places:
-            picture = images.decode(read_limited(path), min_side=model.min_side(), box=box)
-            inputs.append(model.prepare(picture, box))
+            data = read_limited(path)
+            try:
+                picture = images.decode(data, min_side=model.min_side(), box=box)
+                inputs.append(model.prepare(picture, box))
+            except ImageError as error:
+                raise ImageError(error.reason, f"{path}: {error.message}") from None
+            except BoxError as error:
+                raise BoxError(f"{path}: {error.message}") from None
         return model.embed(np.stack(inputs))
 
     def embed(places: Sequence[Place]) -> F32:

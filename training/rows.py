@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from training.tables import Columns, as_text
 from visearch.errors import BoxError
 from visearch.images import WHOLE, Box, validate_box
+from visearch.manifest import number_or_text
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,15 @@ class Row:
 
 def wanted(columns: Mapping[str, object], where: Columns, exclude: Columns) -> bool:
     """Whether every column of `where` holds one of its values, and none of `exclude` does."""
-    return all(not values_of(columns.get(key)).isdisjoint(values) for key, values in where.items()) and all(
-        values_of(columns.get(key)).isdisjoint(values) for key, values in exclude.items()
+    return all(not values_of(columns.get(key)).isdisjoint(spelled(values)) for key, values in where.items()) and all(
+        values_of(columns.get(key)).isdisjoint(spelled(values)) for key, values in exclude.items()
     )
+
+
+@cache
+def spelled(values: tuple[str, ...]) -> frozenset[str]:
+    """Values as they are written, and numbers as the columns of a CSV file have them too: 2.50 is 2.5 there."""
+    return frozenset((*values, *(as_text(number_or_text(value)) for value in values)))
 
 
 def values_of(value: object) -> frozenset[str]:

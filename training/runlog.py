@@ -23,7 +23,8 @@ REPORT_WIDTH = 120
 def tell_data(pictures: TrainingData, folder: Path, *, shown: bool) -> None:
     """The report of what was read, into `data.txt`, and onto standard error where it is to be `shown`."""
     report = data.report(pictures)
-    with (folder / DATA).open("w", encoding="utf-8") as file:
+    # Names of files may not be UTF-8.
+    with (folder / DATA).open("w", encoding="utf-8", errors="backslashreplace") as file:
         Console(file=file, width=REPORT_WIDTH).print(report)
     if shown:
         Console(stderr=True).print(report)

@@ -39,6 +39,7 @@ from visearch.errors import UsageError, VisearchError
 
 LOG_STEPS = 10
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+MOST_LEFT_OUT = 50  # updates in a row that fp16 may leave out
 MAY_CHANGE = ("card.", "schedule.workers", "schedule.checkpoint_minutes")  # when a run is gone on with
 RETENTION = "retention"  # what logs call its loss, beside those of the heads
 
@@ -180,6 +181,7 @@ def _train(
     # Loop
     network = _begin_phase(model, recipe, process, warming=step < course.warm)
     norm: float | None = None  # of the gradients of the last update; none yet
+    left_out = 0  # updates in a row whose gradients were not finite
     losses_since: dict[str, list[Tensor]] = defaultdict(list)
     unreadable: dict[Path, str] = {}
     unreadable_logged = 0
@@ -222,7 +224,9 @@ def _train(
                 scaler.unscale_(optimizer)
                 norm = float(nn.utils.clip_grad_norm_(model.parameters(), schedule.clip or math.inf))
                 finite = math.isfinite(norm)
-                if not finite and not scaler.is_enabled():  # in fp16 such a step is left out
+                left_out = 0 if finite else left_out + 1
+                # In fp16 such a step is left out, as some are while the scale is looked for.
+                if left_out > (MOST_LEFT_OUT if scaler.is_enabled() else 0):
                     raise VisearchError(
                         f"the gradients are not finite at step {step}; start again with lower rates,"
                         " schedule.clip or another precision"
@@ -259,6 +263,7 @@ def _train(
             stopping = update and process.any(interrupted.is_set())
             if end_of_epoch:
                 unvalidated, saved_at = True, -math.inf  # to be saved with this update or the next
+            paused = time.monotonic()
             try:
                 if log and end_of_epoch:
                     validate(log, bar)
@@ -268,7 +273,7 @@ def _train(
                     saved_at = time.monotonic()
             if end_of_epoch:
                 process.wait()
-                logged_at = time.monotonic()
+                logged_at += time.monotonic() - paused  # what is told is the speed of steps
             if stopping and step < course.total:
                 bar.say(f"stopped after step {step} of {course.total}; --resume goes on from there")
                 raise KeyboardInterrupt

@@ -120,7 +120,7 @@ def _read_csv(path: Path) -> Iterator[Mapping[str, object]]:
                 raise UsageError(f"{path}: the header has no `path` column; columns are separated by commas")
             for row in rows:
                 yield {
-                    key: value if key == "path" else _number_or_text(value)
+                    key: value if key == "path" else number_or_text(value)
                     for key, value in row.items()
                     if key and value is not None
                 }
@@ -128,7 +128,8 @@ def _read_csv(path: Path) -> Iterator[Mapping[str, object]]:
             raise UsageError(f"{path}: not a CSV file in UTF-8 (line {rows.line_num}: {error})") from None
 
 
-def _number_or_text(text: str) -> int | float | str:
+def number_or_text(text: str) -> int | float | str:
+    """What the text of a CSV file's field says."""
     found = _NUMBER.fullmatch(text)
     if not found:
         return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from tests.labelled import write_manifest
 from tests.pictures import save, save_all
 from tests.training.test_formats import make_cub, make_in_shop, make_products
 from training import data, recipe
 from training.data import DataSet, Sample, TrainingData
 from training.recipe import Backbone, Data, Recipe, Validation
+from training.runlog import tell_data
 from visearch.errors import UsageError
 from visearch.images import WHOLE
 
@@ -235,6 +238,20 @@ def test_unseen_classes_pass_where_they_are_excluded(shoes: Path) -> None:
     assert read.classes == {"kind": ("boot", "clog")}
 
 
+def test_unseen_classes_that_are_numbers_are_those_of_the_table(tmp_path: Path) -> None:
+    names = ("2.50", "7", "8")
+    rows = [{"path": f"{number}.png", "kind": name} for number, name in enumerate(names)]
+    for row in rows:
+        save(tmp_path / row["path"], 1)
+    table = write_manifest(tmp_path / "all.csv", rows)
+    (tmp_path / "unseen.txt").write_text("2.50\n")
+    entry = Data("a", table, heads={"kind": "kind"}, unseen=(tmp_path / "unseen.txt",))
+    with pytest.raises(UsageError, match=r"class 2\.5 is to stay unseen"):
+        data.read(made(entry))
+    without = replace(entry, exclude={"kind": ("2.50",)})
+    assert data.read(made(without)).classes == {"kind": ("7", "8")}
+
+
 def test_a_validation_on_unseen_classes_has_none_that_its_head_was_trained_on(shoes: Path) -> None:
     trained = Data("a", shoes, heads={"kind": "kind"}, where={"split": ("train",)})
     fair = Validation("v", shoes, "kind", where={"kind": ("mule",)}, unseen_by="kind")
@@ -308,6 +325,13 @@ def test_the_report_tells_what_was_read(shoes: Path, tmp_path: Path) -> None:
     assert words_of(lines, "kind") == "kind 4 8 shoes, own"
     assert words_of(lines, "product 3") == "product 3 5 shoes"
     assert any(line.startswith("skipped ") and "bad.jpg: empty" in line for line in lines)
+
+
+def test_names_of_skipped_pictures_are_told_as_they_are(tmp_path: Path) -> None:
+    odd = Path("/old [bold]", os.fsdecode(b"caf\xe9.jpg"))
+    skipped = (data.Skipped(odd, "corrupt", "set"),)
+    tell_data(TrainingData((DataSet("set", (Sample(Path("a.png"), {}),), ()),), {}, skipped), tmp_path, shown=False)
+    assert "skipped /old [bold]/caf\\udce9.jpg: corrupt" in (tmp_path / "data.txt").read_text()
 
 
 def test_the_report_of_many_skipped_pictures_stays_short() -> None:

@@ -118,7 +118,9 @@ def test_a_catalogue_gives_both_views_of_its_products(tmp_path: Path) -> None:
 def test_labels_are_the_categories_then_those_of_the_start_then_others(tmp_path: Path) -> None:
     recipe = recipe_of(synonyms={"couch": "sofa"})
     sets = {"one": (scenes.Scene(tmp_path, (Thing("zebra", (0, 0, 1, 1), 1.0), Thing("lamp", (0, 0, 1, 1), 1.0))),)}
-    assert scenes.labels_of(recipe, ("person", "couch"), sets) == ("lamp", "sofa", "person", "zebra")
+    cutouts = tuple(scenes.Cutout(tmp_path, label) for label in ("umbrella", "lamp"))
+    expected = ("lamp", "sofa", "person", "umbrella", "zebra")
+    assert scenes.labels_of(recipe, ("person", "couch"), sets, cutouts) == expected
 
 
 # Recipes
@@ -156,6 +158,7 @@ ROOMS = Data("rooms", Path())
         (recipe_of(ROOMS, size=100), "size: 100 is not a multiple of 32"),
         (recipe_of(ROOMS, schedule=Schedule(sizes=(64, 65))), "schedule.sizes: 65 is not a multiple of 32"),
         (recipe_of(Data("x", Path(), boxes=False)), "no data set has boxes"),
+        (recipe_of(Data("x", Path()), Data("x", Path())), "data: two entries are named x"),
         (recipe_of(ROOMS, Data("x", Path(), boxes=False)), "set `start`"),
         (recipe_of(ROOMS, views=Views(paste=0.5)), "views.products: is missing"),
         (recipe_of(Data("rooms", Path(), part=(0.5, 0.5))), "rooms.part"),

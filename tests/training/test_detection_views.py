@@ -180,6 +180,15 @@ def test_a_set_of_broken_pictures_is_an_error(rooms: Data) -> None:
         views.make(0)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (400, 1), (1, 400), (1200, 4)])
+def test_a_picture_is_seen_however_thin_it_is(tmp_path: Path, size: tuple[int, int]) -> None:
+    row = room(tmp_path / "room.png", ("lamp", (0.0, 0.0, 1.0, 1.0)), size=size)
+    (tmp_path / "scenes.jsonl").write_text(json.dumps(row))
+    views = seen(recipe_of(Data("rooms", tmp_path / "scenes.jsonl")))
+    for step in range(12):
+        assert views.make(step).unreadable == []
+
+
 def test_what_no_picture_covers_is_grey(tmp_path: Path) -> None:
     row = room(tmp_path / "room.png", ("lamp", (0.0, 0.0, 1.0, 1.0)), size=(64, 16))
     (tmp_path / "scenes.jsonl").write_text(json.dumps(row))

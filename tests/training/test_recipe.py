@@ -207,6 +207,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
         "validation.v.unseen_by: no data set feeds a head sort",
     ),
     ({"data": [{"name": "a", "path": ".", "heads": {"a": "class"}}] * 2}, "data: two entries are named a"),
+    ({"schedule.compile": True, "schedule.balance": "gradnorm"}, "schedule.balance: gradnorm looks into the network"),
 ]
 
 

@@ -158,5 +158,5 @@ def test_regions_are_embedded_as_the_model_file_says(tiny: Path, tmp_path: Path)
 
 def test_a_broken_picture_is_an_error_not_a_smaller_benchmark(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    with pytest.raises(ImageError):
+    with pytest.raises(ImageError, match=r"broken\.png: "):
         retrieval.embed_with(Embedder(tiny))([(tmp_path / "broken.png", (0.0, 0.0, 1.0, 1.0))])

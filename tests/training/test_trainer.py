@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import torch
 from torch import Tensor
 
 from tests.training.tiny_run import EMBEDDING, SCHEDULE, folder_of_classes, loose_pictures, picture, recipe_of
-from training import checkpoint, optim, validation
+from training import checkpoint, optim, trainer, validation
 from training.checkpoint import BEST, LAST
 from training.model import Unified
 from training.recipe import Backbone, Card, Data, Proxies, Recipe, Retention, Validation
@@ -331,10 +333,38 @@ def test_a_run_goes_on_with_the_classes_and_the_processes_it_began_with(colours:
         train(recipe, out, resume=True, progress=False)
 
 
-def test_gradients_that_are_not_finite_stop_it(colours: Data, tmp_path: Path) -> None:
-    recipe = recipe_of(colours, schedule=schedule(rate=1e30, backbone_rate=1e30))
+@pytest.mark.parametrize("precision", ["float32", "fp16"])
+def test_gradients_that_are_not_finite_stop_it(
+    colours: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    monkeypatch.setattr(trainer, "MOST_LEFT_OUT", 2)  # of fp16, which looks for a scale that works
+    recipe = recipe_of(colours, schedule=schedule(rate=1e30, backbone_rate=1e30, epochs=3, precision=precision))
     with pytest.raises(VisearchError, match="not finite at step"):
         train(recipe, tmp_path / "out", progress=False)
+
+
+def test_the_speed_that_is_told_is_that_of_the_steps(
+    colours: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+
+    def takes(seconds: float, done: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*values: Any) -> Any:
+            nonlocal now
+            now += seconds
+            return done(*values)
+
+        return run
+
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(optim, "set_rates", takes(1.0, optim.set_rates))  # once a step
+    monkeypatch.setattr(validation, "validate", takes(100.0, validation.validate))
+    # Epochs of 6 steps end between the lines, of which there is one every 10.
+    recipe = recipe_of(colours, validation=colours.path, schedule=schedule(epochs=4))
+    train(recipe, tmp_path / "out", progress=False)
+    speeds = [row["images_per_second"] for row in rows(tmp_path / "out") if "losses" in row]
+    assert len(speeds) == 3
+    assert speeds == pytest.approx([recipe.schedule.batch] * 3)
 
 
 def test_a_validation_of_nothing_is_told_before_training(colours: Data, tmp_path: Path) -> None:

@@ -134,7 +134,11 @@ def distilled(made: Targets, start: Raw, grid: Tensor, labels: Tensor, rows: Ten
     """In pictures `rows` (int64 [m]) without boxes, what the start model says of them (`start`, of m pictures) is what
     the cells have to say, and counts `weight`; `labels` int64 are ours of its labels. Others stay as they were."""
     with torch.no_grad():
-        ours = start.log_scores().exp()
+        theirs = start.log_scores().exp()
+        # Several of its labels may be one of ours.
+        labels, place = labels.unique(return_inverse=True)  # type: ignore[no-untyped-call]
+        ours = theirs.new_zeros(*theirs.shape[:2], len(labels))
+        ours = ours.scatter_reduce(2, place.expand_as(theirs), theirs, "amax")
         scores = made.scores[rows]
         said = torch.maximum(scores[..., labels], ours)
         fresh = scores[..., labels] == 0

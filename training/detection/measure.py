@@ -26,6 +26,7 @@ from training.detection.scenes import Scene
 from visearch import detector as detectors
 from visearch import images
 from visearch.detector import Detection, Detector, overlaps
+from visearch.errors import ImageError
 from visearch.files import read_limited
 from visearch.modes import SHOP_SCORE
 
@@ -66,7 +67,11 @@ def find(detector: Detector, truth: Sequence[Scene], recipe: DetectorRecipe) -> 
     """What a detector finds in each scene, best first, in the recipe's words."""
     found = []
     for scene in truth:
-        picture = images.decode(read_limited(scene.path), min_side=detector.min_side())
+        data = read_limited(scene.path)
+        try:
+            picture = images.decode(data, min_side=detector.min_side())
+        except ImageError as error:
+            raise ImageError(error.reason, f"{scene.path}: {error.message}") from None
         best = detector.detect(picture, limit=MOST_BOXES, min_score=LEAST_SCORE)
         found.append([Detection(each.box, recipe.label(each.label), each.score, None) for each in best])
     return found

@@ -5,6 +5,7 @@ As in training/recipe.py each table of the file is one of these dataclasses, and
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,6 +163,10 @@ def _problems(recipe: DetectorRecipe) -> Iterator[str]:
         yield "data: pictures without boxes are learnt from the start model; set `start`, or leave them out"
     if recipe.views.paste and recipe.views.products is None:
         yield "views.products: is missing, and views.paste wants products"
+    for key, entries in (("data", recipe.data), ("validation", recipe.validation)):
+        for name, times in Counter(each.name for each in entries).items():
+            if times > 1:
+                yield f"{key}: two entries are named {name}"
     for each in (*recipe.data, *recipe.validation):
         if len(each.part) != 2 or not each.part[0] < each.part[1]:
             yield f"{each.name}.part: two shares are needed, the smaller first"

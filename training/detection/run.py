@@ -55,7 +55,7 @@ def _train(
     held = {each.name: scenes.read(each, recipe) for each in recipe.validation}
     cutouts = scenes.read_cutouts(recipe.views.products, recipe) if recipe.views.products else ()
     start, names = start_network(recipe.start) if recipe.start else (None, ())
-    labels = scenes.labels_of(recipe, names, sets)
+    labels = scenes.labels_of(recipe, names, sets, cutouts)
     if saved and tuple(saved.classes["label"]) != labels:
         raise UsageError(f"{out}: other labels than when the run began; put its data sets back, or name another folder")
     report = data_report(recipe, sets, held, labels)
@@ -173,8 +173,9 @@ def _train(
                 pictures_since, logged_at = 0, now
             stopping = interrupted.is_set()
             if step % schedule.validate_every == 0 or step == schedule.steps:
+                paused = time.monotonic()
                 validate(log, bar)  # one that is cut short is repeated with the steps since the last checkpoint
-                saved_at, logged_at = -math.inf, time.monotonic()
+                saved_at, logged_at = -math.inf, logged_at + time.monotonic() - paused
             if stopping or time.monotonic() - saved_at > 60 * schedule.checkpoint_minutes:
                 checkpoint.save(snapshot(resumable=True), out / LAST)
                 saved_at = time.monotonic()

@@ -87,9 +87,16 @@ def read_cutouts(path: Path, recipe: DetectorRecipe) -> tuple[Cutout, ...]:
     return usable
 
 
-def labels_of(recipe: DetectorRecipe, start: tuple[str, ...], sets: Mapping[str, tuple[Scene, ...]]) -> tuple[str, ...]:
-    """The labels of a model, in order: those of categories, those of the start model, others of the data sets."""
-    named = (thing.label for scenes in sets.values() for scene in scenes for thing in scene.things)
+def labels_of(
+    recipe: DetectorRecipe,
+    start: tuple[str, ...],
+    sets: Mapping[str, tuple[Scene, ...]],
+    cutouts: tuple[Cutout, ...] = (),
+) -> tuple[str, ...]:
+    """The labels of a model, in order: those of categories, those of the start model, others of the data sets and of
+    the products that are pasted."""
+    named = [thing.label for scenes in sets.values() for scene in scenes for thing in scene.things]
+    named += [each.label for each in cutouts]
     return tuple(dict.fromkeys([*recipe.categories, *map(recipe.label, start), *sorted(set(named))]))
 
 

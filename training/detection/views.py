@@ -216,9 +216,20 @@ def show(canvas: U8, picture: Picture, rectangle: Rectangle, where: F32) -> None
     left, top, width, height = rectangle
     x0, y0 = (max(edge, round(float(side))) for edge, side in ((left, where[0]), (top, where[1])))
     x1, y1 = (min(edge, round(float(side))) for edge, side in ((left + width, where[2]), (top + height, where[3])))
+    if x1 <= x0 or y1 <= y0:  # of a picture so thin that nothing of it shows
+        return
     region = (np.array([x0, y0, x1, y1]) - np.tile(where[:2], 2)) / np.tile(where[2:] - where[:2], 2)
     r0, s0, r1, s1 = np.clip(region, 0, 1).tolist()
+    (r0, r1), (s0, s1) = _a_pixel_at_least(r0, r1, picture.width), _a_pixel_at_least(s0, s1, picture.height)
     canvas[y0:y1, x0:x1] = images.resize(picture, (r0, s0, r1, s1), (x1 - x0, y1 - y0), Image.Resampling.BILINEAR)
+
+
+def _a_pixel_at_least(start: float, end: float, pixels: int) -> tuple[float, float]:
+    """A part of a side, 0 to 1, made as long as a pixel of it where it is shorter."""
+    if (end - start) * pixels >= 1:
+        return start, end
+    place = min(int(start * pixels), pixels - 1)  # of the pixel that it begins in
+    return place / pixels, (place + 1) / pixels
 
 
 def padded(placed: Sequence[Sequence[Placed]], ids: dict[str, int]) -> tuple[Tensor, Tensor, Tensor]:
