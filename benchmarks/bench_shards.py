@@ -84,7 +84,7 @@ def main() -> None:
     queries, _ = clustered(QUERIES, centres, rng)
     ids, regions = np.arange(arguments.rows), np.zeros(arguments.rows, np.int32)
     with tempfile.TemporaryDirectory() as scratch, cluster(Sharding(HERE, arguments.shards, 1), 1):
-        shards = Shards(arguments.shards, 1)
+        shards = Shards(arguments.shards, 1, lambda: None)
         try:
             shards.wait_until_ready()
             empty = shards.open(None, BITS, np.empty(0, np.int64))

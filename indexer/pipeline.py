@@ -62,7 +62,7 @@ class Pipeline:
         for ready in batches:
             yield self._commit(scan, ready)
         # Their first picture was removed meanwhile, or another model has come to answer: they are taken anew.
-        while again := [*self._outdated, *(same.file for same in self._waiting)]:
+        while not self._stop.is_set() and (again := [*self._outdated, *(same.file for same in self._waiting)]):
             chunk, self._outdated, self._waiting = again[:CHUNK], again[CHUNK:], []
             yield self._commit(scan, prepare(chunk, self._store, self._embedder, Claims(), self._detector))
         yield self._commit(scan, [])

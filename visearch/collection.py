@@ -417,15 +417,16 @@ class Collection:
         if searcher is not None and searcher.is_current(generation, serial):
             return searcher
         with self._lock:
-            with self.store.read() as reader:
-                searcher = self._searcher
-                current = self._active(reader)
-                if searcher is not None and self._followed:  # `follow` swaps once the active one is open
-                    current = reader.generation(searcher.generation.number) or current
-                if searcher is None or not searcher.same_base(current):
-                    searcher = self._open_searcher(current)
-                self._searcher = searcher.caught_up(reader, current)
-            return self._searcher
+            searcher = self._searcher
+            while True:
+                with self.store.read() as reader:
+                    current = self._active(reader)
+                    if searcher is not None and self._followed:  # `follow` swaps once the active one is open
+                        current = reader.generation(searcher.generation.number) or current
+                    if searcher is not None and searcher.same_base(current):
+                        self._searcher = searcher.caught_up(reader, current)
+                        return self._searcher
+                searcher = self._open_searcher(current)  # which may take long: no transaction is held meanwhile
 
     @contextmanager
     def following(self) -> Iterator[None]:
@@ -459,10 +460,14 @@ class Collection:
         with self.store.read() as reader:
             current = self._active(reader)
         searcher = self._searcher
-        if searcher is None or searcher.generation.number == current.number:
+        if searcher is None:
             return
+        if searcher.generation.number == current.number:
+            if not searcher.same_base(current):  # new index files: no query is to wait for them, old ones are let go
+                self.searcher()
+            return
+        self._embedder_of(current)
         opened = self._open_searcher(current)
-        opened.embedder  # noqa: B018 (loads it)
         with self.store.read() as reader:
             current = self._active(reader)
             if not opened.same_base(current):  # switched once more, or its index files are new: the next look opens it

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ MAX_READERS = 1024
 MAX_TABLES = 16
 DATA, LOCK = "data.mdb", "lock.mdb"
 LOCK_BYTES = 64 * (MAX_READERS + 2)
+WRITTEN_WITHIN = 1.0  # seconds, the end of a data file (see Store.write)
 
 
 def writable(path: Path) -> bool:
@@ -99,6 +101,10 @@ def acquire(path: Path, key: Path, readonly: bool) -> Any:
                 lock=lock,
             )
             missing = missing_bytes(environment, path)
+            looked_until = time.monotonic() + WRITTEN_WITHIN
+            while missing and time.monotonic() < looked_until:  # another process may be about to write its end
+                time.sleep(0.05)
+                missing = missing_bytes(environment, path)
             if missing:
                 environment.close()
                 raise StoreError(

@@ -286,7 +286,8 @@ def _export_page(collection: Collection, generation: Generation, items: list[Ite
     with collection.store.read() as reader:
         rows = [
             (item, region, int(code_id))
-            for item in items
+            for item in [reader.item(each.item_id) for each in items]  # as it is now, like its codes
+            if item is not None
             for region, code_id in enumerate(reader.code_ids(generation.number, item.item_id))
         ]
         code_ids = [code_id for *_, code_id in rows]

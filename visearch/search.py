@@ -125,7 +125,8 @@ class Searcher:
         metadata = [item.metadata if item is not None else {} for item in items]
         removed = reader.removed_since(generation.number, self.serial)
         removed = removed[removed < self.next_code]
-        self.index.apply(Added(code_ids, item_ids, regions, packed, metadata), removed)
+        if len(code_ids) or len(removed):
+            self.index.apply(Added(code_ids, item_ids, regions, packed, metadata), removed)
         return replace(self, generation=generation, serial=reader.serial, next_code=generation.next_code)
 
     def should_merge(self) -> bool:

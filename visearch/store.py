@@ -146,7 +146,9 @@ class Store:
         the end unwritten, and the next to open the store could not tell that from a file cut short."""
         with store_errors(self.path), environment.begin(write=True):  # nobody else makes the file longer now
             length = data_bytes(self.path) + missing_bytes(environment, self.path)
-            os.truncate(self.path / DATA, length)
+            with (self.path / DATA).open("r+b") as file:
+                file.truncate(length)
+                os.fsync(file.fileno())
 
     def copy(self, destination: Path) -> None:
         """A hot, compacted copy of one consistent moment into an empty folder."""

@@ -19,7 +19,7 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +49,7 @@ LOAD_SECONDS = 600.0  # for a shard to read its part of the index files
 LOOK_SECONDS = 2.0  # between two looks at whether a replica lives
 ALIVE_SECONDS = 10.0  # in which a living one says so
 LONGEST_PAUSE = 10.0  # seconds between two attempts to start one
-KEPT_SECONDS = 30.0  # a state is kept so long after a newer one was first asked, for requests that are under way
+KEPT_SECONDS = 30.0  # a state that answers no longer is kept so long after it was last asked, for who is at it
 AT_ONCE = 16  # changes that are sent while others wait
 LOCAL_OBJECTS = 100_000_000  # bytes of Ray's object store, which holds nothing but changes on their way
 # Threads of an actor: a search waits for no loading, and whether it lives can be asked at any time.
@@ -99,7 +99,7 @@ class ShardedCollection(Collection):
             VisearchError: the cluster has no room for the shards.
         """
         super().__init__(path)
-        self.shards = Shards(sharding.shards, sharding.replicas)
+        self.shards = Shards(sharding.shards, sharding.replicas, self._answering)
         try:
             self.shards.wait_until_ready()
         except BaseException:
@@ -111,6 +111,11 @@ class ShardedCollection(Collection):
         self.shards.close()
         super().close()
 
+    def _answering(self) -> State | None:
+        """The state that is asked at this moment."""
+        index = None if self._searcher is None else self._searcher.index
+        return index.state if isinstance(index, ShardedIndex) else None
+
     def _open_index(self, generation: Generation, base: Base | None) -> ShardedIndex:
         files = None if base is None else Files(self.base_folder(generation).absolute(), generation.base_stamp)
         item_ids = np.empty(0, np.int64) if base is None else base.item_ids
@@ -120,21 +125,21 @@ class ShardedCollection(Collection):
 @dataclass
 class State:
     """What the shards hold of one generation on one set of files, and each change since. `sizes` are the codes ever
-    put into each shard, int64 [shards]."""
+    put into each shard, int64 [shards]. `asked` is when it was last, and before that when it will have been in vain."""
 
     key: int
     files: Files | None
     bits: int
     sizes: I64
     changes: list[Change] = field(default_factory=list)
-    first_asked: float | None = None
+    asked: float = field(default_factory=lambda: time.monotonic() + LOAD_SECONDS)
 
 
 class ShardedIndex:
     """One state of the shards, as an index (visearch.index.IndexLike)."""
 
     def __init__(self, shards: Shards, state: State) -> None:
-        self._shards, self._state = shards, state
+        self._shards, self.state = shards, state
         self._added = self._removed = 0
         self._base_rows = int(state.sizes.sum())
 
@@ -155,7 +160,7 @@ class ShardedIndex:
 
     def apply(self, added: Added, removed_code_ids: I64) -> None:
         """Remove rows, then add rows. They are on their way when this returns, and every later search has them."""
-        self._shards.apply(self._state, Change(added, removed_code_ids))
+        self._shards.apply(self.state, Change(added, removed_code_ids))
         self._added += len(added.code_ids)
         self._removed += len(removed_code_ids)
 
@@ -169,7 +174,7 @@ class ShardedIndex:
         max_distance: int | None = None,
     ) -> Candidates:
         """As Index.search, of the shards that answer; `coverage` of the answer is their share of the codes."""
-        state = self._state
+        state = self.state
         found = self._shards.ask(state, Question(state.key, len(state.changes), code, k, filter, exact, max_distance))
         return merged([each.candidates for each in found.values()], k, coverage(state.sizes, list(found)))
 
@@ -178,6 +183,11 @@ def coverage(sizes: I64, answered: Sequence[int]) -> float:
     """The share of the codes that the shards that answered hold, 0 to 1; 1 where those that did not hold none."""
     total = int(sizes.sum())
     return int(sizes[list(answered)].sum()) / total if total else 1.0
+
+
+def outlived(states: Iterable[State], answering: State | None, now: float) -> list[State]:
+    """Those that nobody asks any more."""
+    return [each for each in states if each is not answering and now - each.asked > KEPT_SECONDS]
 
 
 class _Replica:
@@ -193,8 +203,10 @@ class _Replica:
 class Shards:
     """The processes of the shards of one collection, and the threads that keep them. Safe for threads."""
 
-    def __init__(self, count: int, replicas: int) -> None:
+    def __init__(self, count: int, replicas: int, answering: Callable[[], State | None]) -> None:
+        """`answering` says which state is asked at this moment: it is kept, however long ago that was."""
         self.count = count
+        self._answering = answering
         self._seconds = settings.number("shard_seconds")
         remote: Any = ray.remote  # its types know no concurrency_groups
         self._actor = remote(
@@ -206,6 +218,7 @@ class Shards:
         self._lock = threading.Lock()
         self._ready = threading.Condition(self._lock)
         self._states: dict[int, State] = {}
+        self._closed: set[int] = set()  # keys of those that were
         self._keys, self._turns = itertools.count(1), itertools.count()
         self._stopping = threading.Event()
         self._trouble: dict[_Replica, str] = {}
@@ -250,16 +263,16 @@ class Shards:
     # States and their changes
 
     def open(self, files: Files | None, bits: int, item_ids: I64) -> State:
-        """A new state of all shards that are there, with the items `item_ids`; the older ones go on meanwhile. One that
-        was opened before, and not used, is given again.
+        """A new state of all shards that are there, with the items `item_ids`; the older ones go on meanwhile.
 
         Raises:
             VisearchError: no shard can open the files.
         """
         with self._lock:
+            now = time.monotonic()
             for known in self._states.values():
-                if (known.files, known.bits) == (files, bits) and not known.changes and known.first_asked is None:
-                    return known
+                if (known.files, known.bits) == (files, bits):  # opened in vain, perhaps again and again
+                    known.asked = min(known.asked, now)
             handles = [each.handle for each in self._all() if each.ready]
         sizes = np.bincount(shard_of(item_ids, self.count), minlength=self.count)
         state = State(next(self._keys), files, bits, sizes)
@@ -290,12 +303,11 @@ class Shards:
 
     def _forget_old_states(self) -> None:
         """Close what nobody asks any more."""
-        long_ago = time.monotonic() - KEPT_SECONDS
         with self._lock:
-            asked = [key for key, state in self._states.items() if (state.first_asked or long_ago) < long_ago]
-            old = [key for key in self._states if asked and key < asked[-1]]
+            old = [each.key for each in outlived(self._states.values(), self._answering(), time.monotonic())]
             for key in old:
                 del self._states[key]
+            self._closed.update(old)
             ready = [each.handle for each in self._all() if each.ready]
         for handle, key in itertools.product(ready, old):
             _changing(handle.close).remote(key)
@@ -304,21 +316,22 @@ class Shards:
 
     def ask(self, state: State, question: Question) -> dict[int, Found]:
         """The answers of all shards that can be asked, by shard. Where a replica fails another one is asked."""
-        if state.first_asked is None:
-            state.first_asked = time.monotonic()
-        deadline = time.monotonic() + self._seconds
+        state.asked = time.monotonic()
+        deadline = state.asked + self._seconds
         asking = pickle.dumps(question, pickle.HIGHEST_PROTOCOL)
         found: dict[int, Found] = {}
         tried: set[_Replica] = set()
         while True:
             chosen = [self._choice(shard, tried) for shard in range(self.count) if shard not in found]
             asked = [(each, each.handle) for each in chosen if each is not None and each.handle is not None]
-            if not asked:
+            if not asked or (tried and time.monotonic() >= deadline):
                 return found
             calls = [handle.answer.remote(asking) for _, handle in asked]
-            answers = self._answers(calls, deadline - time.monotonic())
+            tried.update(replica for replica, _ in asked)
+            # One that hangs leaves time for another.
+            others = any(self._choice(replica.shard, tried) for replica, _ in asked)
+            answers = self._answers(calls, (deadline - time.monotonic()) / (2 if others else 1))
             for (replica, handle), answer in zip(asked, answers, strict=True):
-                tried.add(replica)
                 if isinstance(answer, Exception):
                     self._lost(replica, handle, answer)
                 else:
@@ -358,6 +371,7 @@ class Shards:
         while not self._stopping.wait(pause):
             replica.alarm.clear()
             try:
+                self._forget_old_states()
                 if not replica.ready and gone_at is None:
                     gone_at = time.monotonic()
                 self._look_after(replica)
@@ -376,7 +390,6 @@ class Shards:
                 self._trouble[replica] = _reason(error)
                 self._end(replica)
                 continue
-            self._forget_old_states()
             replica.alarm.wait(LOOK_SECONDS)
 
     def _end(self, replica: _Replica) -> None:
@@ -399,6 +412,9 @@ class Shards:
                 return
             with self._lock:
                 states = list(self._states.values())
+                closed = self._closed & seen.keys()
+            for key in closed:  # it was not there to be told
+                _changing(handle.close).remote(key)
             for state in states:
                 if state.key not in seen:
                     ray.get(_changing(handle.open).remote(state.key, state.files, state.bits), timeout=LOAD_SECONDS)

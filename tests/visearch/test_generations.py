@@ -217,6 +217,17 @@ def test_what_a_follower_opens_knows_the_index_files_of_that_moment(two: Path, m
             assert len(server.search(item=1, limit=10).matches) == 4
 
 
+def test_a_server_that_nobody_asks_goes_over_to_new_index_files(two: Path) -> None:
+    with Collection.open(two) as server, Collection.open(two) as other:
+        server.search(item=1)
+        with server.following():
+            other.build_index()
+            deadline = time.monotonic() + 10
+            while server._searcher is None or server._searcher.base is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+
 def test_a_follower_outlives_whatever_error_a_model_s_library_raises(
     two: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,17 @@ def test_an_export_takes_any_file_and_folder_name(tmp_path: Path, tiny: Path) ->
         assert maintenance.export(collection, tmp_path / "out.parquet") == 1
     (row,) = pq.read_table(tmp_path / "out.parquet").to_pylist()
     assert row["source"].endswith("a?.png")
+
+
+def test_an_export_has_items_as_they_are_though_they_change_meanwhile(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Collection.open(folder / "c") as collection:
+        earlier = [replace(item, regions=(), metadata={"of": "before"}) for item in collection.items()]
+        collection.remove([earlier[0].item_id])
+        monkeypatch.setattr(Collection, "items", lambda self: iter(earlier))
+        assert maintenance.export(collection, folder / "out.parquet") == len(earlier) - 1
+    assert all("before" not in row["metadata"] for row in pq.read_table(folder / "out.parquet").to_pylist())
 
 
 def test_an_export_of_nothing_is_an_empty_table(tmp_path: Path, tiny: Path) -> None:

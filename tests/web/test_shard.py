@@ -167,3 +167,14 @@ def test_no_shards_find_nothing() -> None:
     found = merged([], 10, 0.0)
     assert answers(found) == []
     assert found.coverage == 0
+
+
+def test_a_state_is_let_go_once_it_answers_no_longer_and_nobody_is_at_it() -> None:
+    pytest.importorskip("ray", reason="needs Ray: pip install '.[scale]'")
+    from web.sharded import State, outlived
+
+    now = 1000.0
+    sizes = np.zeros(COUNT, np.int64)
+    ages = {"answering": 900.0, "asked just now": 1.0, "asked long ago": 40.0, "opened just now": -600.0}
+    states = {name: State(0, None, BITS, sizes, asked=now - age) for name, age in ages.items()}
+    assert outlived(states.values(), states["answering"], now) == [states["asked long ago"]]
