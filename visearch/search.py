@@ -24,6 +24,7 @@ from visearch.store import REMOVED_ITEM, Generation, Reader, Store
 from visearch.vectors import VectorFile
 from visearch.window import Window, relevant
 
+MOST_GROWN = 16  # times the window that one is at most: its vectors are in memory at once
 PRODUCT = "product"  # the metadata key that names what is for sale
 
 Heads = list[tuple[int, int]]
@@ -174,13 +175,16 @@ class Searcher:
             return list(zip(codes.pack(embeddings), embeddings, strict=True))
 
     def window(self, code: U8, vector: F32, query: Query, timer: Timer) -> Window:
-        """The window of a query. It grows beyond its setting only where folding or removals leave too few items."""
+        """The window of a query. It grows beyond its setting only where folding or removals leave too few items, and to
+        MOST_GROWN times that: among tens of thousands of copies of one picture there may be fewer matches than asked
+        for."""
         return self._ranked(code, vector, query, timer)[0]
 
     def _ranked(self, code: U8, vector: F32, query: Query, timer: Timer) -> tuple[Window, Heads]:
         """The window of a query, and the first of its rows to show were they not diversified: one more than asked for,
         if there are so many."""
         wanted = max(query.limit, int(settings.number("window"))) + (query.excluded is not None)
+        most = MOST_GROWN * wanted
         while True:
             with timer.stage("search"):
                 found = self.index.search(
@@ -190,9 +194,9 @@ class Searcher:
             with timer.stage("rerank"), self.store.read() as reader:
                 window = self._rank(reader, found, vector, query)
                 heads = window.heads(query.limit + 1, query.radius, alike=self._alike(reader, window))
-            if len(heads) >= query.limit or len(found.code_ids) < wanted:
+            if len(heads) >= query.limit or len(found.code_ids) < wanted or wanted == most:
                 return window, heads
-            wanted *= 4
+            wanted = min(4 * wanted, most)
 
     def _rank(self, reader: Reader, found: Candidates, vector: F32, query: Query) -> Window:
         """The best region of each item, best first."""

@@ -84,6 +84,20 @@ def test_copies_of_a_picture_fold_into_one_match_that_counts_them_products_never
     }
 
 
+@pytest.mark.parametrize(("window", "shown"), [(2, 1), (3, 2)])
+def test_a_search_does_not_go_through_copies_without_end(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, window: int, shown: int
+) -> None:
+    """40 copies fill 16 windows of 2, and not those of 3, in which the other picture is seen too."""
+    for number in range(40):
+        picture("bell", 1, noise=0).save(tmp_path / f"{number}.png")
+    picture("arc", 1, noise=0).save(tmp_path / "other.png")
+    run.once(run.Job((str(tmp_path),), tmp_path / ".c", str(tiny)))
+    monkeypatch.setenv("VISEARCH_WINDOW", str(window))
+    with Collection.open(tmp_path / ".c") as collection:
+        assert len(modes.flashlight(collection, tmp_path / "1.png", limit=2)) == shown
+
+
 def test_with_the_model_that_ships_copies_fold_and_other_pictures_do_not(tmp_path: Path) -> None:
     rooms = sorted((DEMO / "rooms").glob("*.jpg"))[:3]
     for number, path in enumerate(rooms):
