@@ -78,6 +78,9 @@ def _train(
 
     # Data
     pictures = data.read(recipe)
+    for head, names in pictures.classes.items():
+        if len(names) == 1:
+            raise UsageError(f"head {head}: all of its pictures are of one class, {names[0]}; nothing tells it apart")
     if saved:
         _check_same_run(saved, pictures, process, out)
     if process.main:

@@ -367,6 +367,12 @@ def test_the_speed_that_is_told_is_that_of_the_steps(
     assert speeds == pytest.approx([recipe.schedule.batch] * 3)
 
 
+def test_a_head_of_one_class_is_told_before_training(colours: Data, tmp_path: Path) -> None:
+    only = replace(colours, where={"class": ("red",)})
+    with pytest.raises(UsageError, match="head colour: all of its pictures are of one class, red"):
+        train(recipe_of(only), tmp_path / "out", progress=False)
+
+
 def test_a_validation_of_nothing_is_told_before_training(colours: Data, tmp_path: Path) -> None:
     nothing = Validation("none", colours.path, "class", where={"class": ("purple",)})
     with pytest.raises(UsageError, match=r"validation\.none"):
