@@ -80,7 +80,7 @@ def _train(
     pictures = data.read(recipe)
     for head, names in pictures.classes.items():
         if len(names) == 1:
-            raise UsageError(f"head {head}: all of its pictures are of one class, {names[0]}; nothing tells it apart")
+            raise UsageError(f"head {head}: all of its pictures are of one class, {names[0]}; there must be two")
     if saved:
         _check_same_run(saved, pictures, process, out)
     if process.main:
