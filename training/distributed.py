@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,11 +68,16 @@ def started() -> Iterator[Process]:
     if world == 1:
         yield Process(0, 1, device)
         return
+    # Imported while a group exists, as DistributedDataParallel would, it holds that group for ever.
+    importlib.import_module("torch._dynamo")
+
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield Process(rank, world, device)
     finally:
         torch.distributed.destroy_process_group()
+        # A thread of gloo that lets go of a tensor while Python ends aborts the process: they end with the group.
+        gc.collect()
 
 
 def threads(world: int) -> int:

@@ -411,7 +411,7 @@ def looks_supported(data: bytes) -> bool:
     return True
 
 
-MOST_MEMORY = 300_000_000
+MOST_MEMORY = 350_000_000  # two pictures of 20 megapixels take 157 MB, their resizing 117 MB; freed memory is kept
 
 
 def test_every_nasty_file_is_decoded_or_refused_within_memory(shared: Path) -> None:
