@@ -20,7 +20,7 @@ import numpy as np
 from visearch import codes, images, settings
 from visearch.codes import F32, F64, I8, I32, I64, U8
 from visearch.embedder import Embedder
-from visearch.errors import BoxError, ImageError, VisearchError
+from visearch.errors import BoxError, VisearchError, naming
 from visearch.files import read_limited, write_durably
 from visearch.images import WHOLE, Box
 from visearch.machine import usable_cores
@@ -264,10 +264,9 @@ def embed_with(model: Embedder, progress: Callable[[int, int], None] = lambda do
         for path, box in places:
             data = read_limited(path)
             try:
-                picture = images.decode(data, min_side=model.min_side(), box=box)
-                inputs.append(model.prepare(picture, box))
-            except ImageError as error:
-                raise ImageError(error.reason, f"{path}: {error.message}") from None
+                with naming(path):
+                    picture = images.decode(data, min_side=model.min_side(), box=box)
+                    inputs.append(model.prepare(picture, box))
             except BoxError as error:
                 raise BoxError(f"{path}: {error.message}") from None
         return model.embed(np.stack(inputs))

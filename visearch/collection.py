@@ -26,7 +26,7 @@ from visearch import codes, embedder, ingest, models, remote, runtime, settings,
 from visearch.base import Base, stamp_of, write_base
 from visearch.codes import F16, F32, I8, I32, I64, U8
 from visearch.embedder import Embedder
-from visearch.errors import ImageError, IndexFileError, ModelError, StoreError, UsageError, VisearchError
+from visearch.errors import ImageError, IndexFileError, ModelError, StoreError, UsageError, VisearchError, naming
 from visearch.files import TEMPORARY, fsync_folder, read_limited
 from visearch.filters import Filter
 from visearch.images import Box, Picture
@@ -404,10 +404,8 @@ class Collection:
             assert query is not None
             yield query
             return
-        try:
+        with naming(name):
             yield data
-        except ImageError as error:
-            raise ImageError(error.reason, f"{name}: {error.message}") from None
 
     def searcher(self) -> Searcher:
         """The searcher of this moment: what is committed now is found by it."""

@@ -1,5 +1,8 @@
 """The errors a user can meet. Each message is one line: what was wrong, with which file or field, what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class VisearchError(Exception):
     """Base of every error that is shown to a user as one line."""
@@ -32,6 +35,15 @@ class ImageError(VisearchError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+@contextmanager
+def naming(picture: object) -> Iterator[None]:
+    """An ImageError of what was decoded from bytes says which picture it was."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(error.reason, f"{picture}: {error.message}") from None
 
 
 class ModelError(VisearchError):

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 pytest.importorskip("torch")
 pytest.importorskip("pycocotools")
 
-from training.detection.measure import average_precision, measure
+from tests.training.tiny_scenes import recipe_of
+from training.detection.measure import average_precision, find, measure
 from training.detection.scenes import Scene, Thing
-from visearch.detector import Detection
+from visearch.detector import Detection, find_detector
+from visearch.errors import ImageError
 from visearch.images import Box
 
 NOWHERE = Path("none.jpg")
@@ -133,3 +135,11 @@ def test_an_object_of_less_than_a_hundredth_is_not_counted_in_recall() -> None:
 
 def test_nothing_found_is_nothing_and_no_error() -> None:
     assert measure([ROOM], [[]]).summary() == {"ap50": 0, "ap": 0, "recall": 0, "recall_named": 0, "boxes": 0}
+
+
+def test_a_scene_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    scene, detector = tmp_path / "cut.jpg", find_detector()
+    scene.write_bytes(b"\xff\xd8\xff\xe0 cut off")
+    assert detector is not None
+    with pytest.raises(ImageError, match=r"cut\.jpg: "):
+        find(detector, [Scene(scene)], recipe_of())

@@ -26,7 +26,7 @@ from training.detection.scenes import Scene
 from visearch import detector as detectors
 from visearch import images
 from visearch.detector import Detection, Detector, overlaps
-from visearch.errors import ImageError
+from visearch.errors import naming
 from visearch.files import read_limited
 from visearch.modes import SHOP_SCORE
 
@@ -68,10 +68,8 @@ def find(detector: Detector, truth: Sequence[Scene], recipe: DetectorRecipe) -> 
     found = []
     for scene in truth:
         data = read_limited(scene.path)
-        try:
+        with naming(scene.path):
             picture = images.decode(data, min_side=detector.min_side())
-        except ImageError as error:
-            raise ImageError(error.reason, f"{scene.path}: {error.message}") from None
         best = detector.detect(picture, limit=MOST_BOXES, min_score=LEAST_SCORE)
         found.append([Detection(each.box, recipe.label(each.label), each.score, None) for each in best])
     return found
