@@ -1,4 +1,4 @@
-"""The index at scale: overhead over FAISS, opening, memory, filters, adding. Synthetic clustered codes of 1,024 bits.
+"""The index at scale: overhead over FAISS, opening, memory, filters, adding. Synthetic clustered codes of 2,048 bits.
 
     .venv/bin/python benchmarks/bench_index.py [--rows 1000000]
 
@@ -29,7 +29,7 @@ from visearch.filters import Filter
 from visearch.index import Added, Index, write_base
 from visearch.scan import U8
 
-BITS = 1024
+BITS = 2048
 FLIPPED = 0.15  # part of the bits in which a code differs from its cluster's centre
 CLUSTER = 500  # codes
 WINDOW = 1000  # candidates that a query asks for by default

@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 DAY, MONTH = 86_400.0, 30 * 86_400.0
 SHARDS = (1, 4, 16, 64, 256, 1000)
 QUESTIONS = 20_000
+BITS = 2048
 THUMBNAIL = 6400  # bytes, before LMDB's pages
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Measured on two cores with AVX-512, 1,024-bit codes: CPU seconds, bytes. README.md and docs/cluster.md say where.
+    """Measured on two cores with AVX-512, 2,048-bit codes: CPU seconds, bytes. README.md and docs/cluster.md say where.
 
     picture: to decode (2 MP), embed and commit one. build: to index a million codes. upload: to decode and embed a
     query; root: to re-rank its window and read 20 matches. scan: to compare a code; share: of a shard's codes that are
@@ -45,9 +46,9 @@ class Costs:
     scan: float = 4.4e-9
     share: float = 0.014
     ask: float = 0.00012
-    code: float = 128
-    vector: float = 2 * 1026  # in LMDB, and mapped
-    served: float = 2 * 128 + 36
+    code: float = BITS / 8
+    vector: float = 2 * (BITS + 2)  # in LMDB, and mapped
+    served: float = 2 * BITS / 8 + 36
     item: float = 440
     thumbnail: float = 8192
     commits: float = 4280
@@ -164,8 +165,8 @@ def measure_commits(pictures: int) -> float:
     from visearch.ingest import Embedded, File, commit
 
     rng = np.random.default_rng(1)
-    rows = codes.to_rows(*codes.quantize(rng.standard_normal((pictures, 1024), np.float32)))
-    packed, thumbnail = rng.integers(0, 256, (pictures, 128), np.uint8), rng.bytes(THUMBNAIL)
+    rows = codes.to_rows(*codes.quantize(rng.standard_normal((pictures, BITS), np.float32)))
+    packed, thumbnail = rng.integers(0, 256, (pictures, BITS // 8), np.uint8), rng.bytes(THUMBNAIL)
     with tempfile.TemporaryDirectory() as folder, Collection.open(Path(folder), create=True) as collection:
         with collection.store.write() as writer:
             first = writer.reserve_item_ids(pictures)

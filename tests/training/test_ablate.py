@@ -102,7 +102,7 @@ def test_alone_a_task_leaves_the_unlabelled_pictures_their_share(mix: Literal["u
 
 def test_code_lengths_are_those_that_the_recipe_has_not() -> None:
     lengths = [row for row in rows(BASE) if row.table == ablate.LENGTH]
-    assert [row.changes["embedding.dim"] for row in lengths] == [64, 128, 256, 512, 2048]  # unified has 1,024
+    assert [row.changes["embedding.dim"] for row in lengths] == [64, 128, 256, 512, 2048]  # the base has 1,024
     for row in lengths:
         changed = replace(
             BASE, embedding=Embedding(row.changes["embedding.dim"], groups=row.changes["embedding.groups"])

@@ -407,7 +407,7 @@ def test_the_shipped_recipe_never_trains_on_what_is_to_stay_unseen(
 ) -> None:
     """Neither photo nor iconic picture; the rendered stores are stood in for by the one that is committed."""
     monkeypatch.setenv("VISEARCH_SHARED", str(shared))
-    for name in ("VISEARCH_HOMESTORE", "VISEARCH_HOMESTORE2"):
+    for name in ("VISEARCH_HOMESTORE", "VISEARCH_HOMESTORE2", "VISEARCH_HOMESTORE3"):
         monkeypatch.setenv(name, str(Path(__file__).parents[2] / "data" / "homestore" / "demo"))
     unified = recipe.load("unified")
     recipe.check(unified)

@@ -353,7 +353,7 @@ def test_models_are_listed_and_described(tiny: Path) -> None:
     assert all(card["url"].startswith("https://") and card["sha256"] and card["license"] for card in listed)
     lines = visearch("models", "list").out.splitlines()
     assert [line.split()[0] for line in lines] == ["unified", "detector", *(card["name"] for card in listed)]
-    assert visearch("models", "info", "unified").json["embedding_dim"] == 1024
+    assert visearch("models", "info", "unified").json["embedding_dim"] == 2048
     assert visearch("models", "info", listed[0]["name"]).json == listed[0]
     assert visearch("models", "info", tiny).json["embedding_dim"] == BITS
 

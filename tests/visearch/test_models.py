@@ -165,7 +165,7 @@ def test_the_shipped_model_is_small_and_says_what_it_is() -> None:
     assert shipped.stat().st_size <= 12_000_000
     model = Embedder(shipped)
     assert model.card.name == "unified"
-    assert model.card.embedding_dim == 1024
+    assert model.card.embedding_dim == 2048
     assert model.card.license == "Apache-2.0"
     assert len(model.card.training_data) > 3
     assert model.card.metrics
