@@ -40,18 +40,18 @@ class Costs:
     """
 
     picture: float = 2 / 82
-    build: float = 2 * 46.0
+    build: float = 61.0
     upload: float = 0.021
-    root: float = 0.0016
-    scan: float = 4.4e-9
-    share: float = 0.014
-    ask: float = 0.00012
+    root: float = 0.0023
+    scan: float = 8.3e-9
+    share: float = 0.0092
+    ask: float = 0.00013
     code: float = BITS / 8
     vector: float = 2 * (BITS + 2)  # in LMDB, and mapped
     served: float = 2 * BITS / 8 + 36
     item: float = 440
     thumbnail: float = 8192
-    commits: float = 4280
+    commits: float = 15_200
 
 
 @dataclass(frozen=True)
