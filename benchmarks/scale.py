@@ -30,7 +30,7 @@ THUMBNAIL = 6400  # bytes, before LMDB's pages
 
 @dataclass(frozen=True)
 class Costs:
-    """Measured on two cores with AVX-512, 2,048-bit codes: CPU seconds, bytes. README.md and docs/cluster.md say where.
+    """Measured on two cores with AVX-512, 2,048-bit codes: CPU seconds, bytes. docs/scale.md says where.
 
     picture: to decode (2 MP), embed and commit one. build: to index a million codes. upload: to decode and embed a
     query; root: to re-rank its window and read 20 matches. scan: to compare a code; share: of a shard's codes that are

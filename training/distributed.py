@@ -68,7 +68,7 @@ def started() -> Iterator[Process]:
     if world == 1:
         yield Process(0, 1, device)
         return
-    # Imported while a group exists, as DistributedDataParallel would, it holds that group for ever.
+    # DistributedDataParallel imports this; imported while a group exists, it holds that group for ever.
     importlib.import_module("torch._dynamo")
 
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class VisearchError(Exception):
@@ -38,8 +39,8 @@ class ImageError(VisearchError):
 
 
 @contextmanager
-def naming(picture: object) -> Iterator[None]:
-    """An ImageError of what was decoded from bytes says which picture it was."""
+def naming(picture: str | Path) -> Iterator[None]:
+    """An ImageError within says which picture it is of: for decoding, which sees bytes alone."""
     try:
         yield
     except ImageError as error:

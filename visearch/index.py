@@ -22,7 +22,7 @@ from visearch.scan import I32, U8, Positions, Rows, nearest
 
 __all__ = ["Added", "Base", "BaseInfo", "Candidates", "Index", "IndexLike", "View", "should_merge", "write_base"]
 
-MERGE_ROWS = 10_000  # a delta up to this size costs a search less than 0.05 ms
+MERGE_ROWS = 10_000  # a delta up to this size costs a search less than 0.1 ms
 MERGE_SHARE = 8  # ... and is then merged when it outgrows this part of the base
 FIRST_CAPACITY = 1024  # rows
 

@@ -19,8 +19,8 @@ from web.values import clean, listed, product_of
 
 # Share of bits that differ, up to which the words hold. Half of the bits differ between unrelated pictures. Very close
 # is the same thing or a near-alike, at the radius of near-duplicates; close is nearly always at least of the same kind,
-# similar mostly, down to where every second match is (docs/modes.md).
-CLOSENESS: tuple[tuple[float, Closeness], ...] = ((DUPLICATE_SHARE, "very close"), (0.24, "close"), (0.32, "similar"))
+# similar mostly, down to where two of three matches are (docs/modes.md).
+CLOSENESS: tuple[tuple[float, Closeness], ...] = ((DUPLICATE_SHARE, "very close"), (0.28, "close"), (0.36, "similar"))
 
 
 def item_summary(collection: str, item: Item) -> ItemSummary:

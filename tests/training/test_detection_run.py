@@ -111,7 +111,7 @@ def test_a_label_to_leave_out_that_is_not_there_is_an_error(rooms: Data, tmp_pat
         run.train(recipe, tmp_path / "out", progress=False)
 
 
-def test_several_processes_would_write_one_folder(rooms: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_are_refused(rooms: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="without torchrun"):
         run.train(recipe_of(rooms), tmp_path / "out", progress=False)
