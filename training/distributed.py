@@ -57,10 +57,15 @@ class Process:
             torch.distributed.barrier()
 
 
+def world_size() -> int:
+    """How many processes torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def started() -> Iterator[Process]:
     """This process, joined to the others where torchrun started several: over NCCL with GPUs, else over gloo."""
-    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    world, rank = world_size(), int(os.environ.get("RANK", "0"))
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
     if cuda:
@@ -70,7 +75,6 @@ def started() -> Iterator[Process]:
         return
     # DistributedDataParallel imports this; imported while a group exists, it holds that group for ever.
     importlib.import_module("torch._dynamo")
-
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield Process(rank, world, device)

@@ -11,13 +11,25 @@ but a whole array: `validation = []`.
 from __future__ import annotations
 
 import tomllib
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from training.tables import Above, Amount, Columns, Count, Natural, Reader, Share, Table, merge, override, placed
+from training.tables import (
+    Above,
+    Amount,
+    Columns,
+    Count,
+    Natural,
+    Reader,
+    Share,
+    Table,
+    merge,
+    named_twice,
+    override,
+    placed,
+)
 from visearch.errors import UsageError
 
 SHIPPED = Path(__file__).parent / "recipes"
@@ -376,9 +388,7 @@ def _problems(recipe: Recipe) -> Iterator[str]:
         yield "backbone: give pretrained = true or weights, not both"
 
     for key, entries in (("data", recipe.data), ("validation", recipe.validation)):
-        for name, times in Counter(each.name for each in entries).items():
-            if times > 1:
-                yield f"{key}: two entries are named {name}"
+        yield from named_twice(key, [each.name for each in entries])
     if recipe.schedule.compile and recipe.schedule.balance == "gradnorm":
         yield "schedule.balance: gradnorm looks into the network's gradients, which schedule.compile does not allow"
     heads = {head for each in recipe.data for head in each.heads}

@@ -10,7 +10,8 @@ import difflib
 import os
 import re
 import types
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from math import inf
 from pathlib import Path
@@ -293,3 +294,10 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         text = text.lower()
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def named_twice(key: str, names: Sequence[str]) -> Iterator[str]:
+    """What is wrong with an array of tables of which two have one name."""
+    for name, times in Counter(names).items():
+        if times > 1:
+            yield f"{key}: two entries are named {name}"

@@ -136,7 +136,7 @@ def distilled(made: Targets, start: Raw, grid: Tensor, labels: Tensor, rows: Ten
     with torch.no_grad():
         theirs = start.log_scores().exp()
         # Several of its labels may be one of ours.
-        labels, place = labels.unique(return_inverse=True)  # type: ignore[no-untyped-call]
+        labels, place = torch.unique(labels, return_inverse=True)
         ours = theirs.new_zeros(*theirs.shape[:2], len(labels))
         ours = ours.scatter_reduce(2, place.expand_as(theirs), theirs, "amax")
         scores = made.scores[rows]

@@ -5,14 +5,13 @@ As in training/recipe.py each table of the file is one of these dataclasses, and
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from training.recipe import Card, from_plain_as, load_as
-from training.tables import Above, Amount, Columns, Count, Natural, Share
+from training.tables import Above, Amount, Columns, Count, Natural, Share, named_twice
 from visearch.errors import UsageError
 
 SHIPPED = Path(__file__).parent / "recipes"
@@ -164,9 +163,7 @@ def _problems(recipe: DetectorRecipe) -> Iterator[str]:
     if recipe.views.paste and recipe.views.products is None:
         yield "views.products: is missing, and views.paste wants products"
     for key, entries in (("data", recipe.data), ("validation", recipe.validation)):
-        for name, times in Counter(each.name for each in entries).items():
-            if times > 1:
-                yield f"{key}: two entries are named {name}"
+        yield from named_twice(key, [each.name for each in entries])
     for each in (*recipe.data, *recipe.validation):
         if len(each.part) != 2 or not each.part[0] < each.part[1]:
             yield f"{each.name}.part: two shares are needed, the smaller first"

@@ -7,7 +7,6 @@ been.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -39,7 +38,7 @@ LEAST_CHANNEL = 1e-3  # share of its layer: a channel of smaller weights (of a n
 def train(recipe: DetectorRecipe, out: Path, *, resume: bool = False, progress: bool = True) -> Path:
     """Train a detector; returns the path of the best checkpoint. Arguments, folder and errors as of `trainer.train`;
     one process trains it, so UsageError where torchrun started several."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if distributed.world_size() > 1:
         raise UsageError("a detector is trained by one process; start it without torchrun")
     with interruptible() as interrupted, ExitStack() as ending:
         return _train(recipe, out, resume, progress, interrupted, ending)
